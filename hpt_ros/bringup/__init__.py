@@ -1,0 +1,1 @@
+"""Which processes run together, in which domain, and how they end."""

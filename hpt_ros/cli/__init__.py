@@ -1,0 +1,1 @@
+"""The `hpt-ros` command."""

@@ -1,0 +1,1 @@
+"""Bags to aligned demonstrations."""

@@ -1,0 +1,251 @@
+"""The embodiment: one contract that record, convert, train and serve share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hpt_ros.configuration import check
+from hpt_ros.control.limits import TABLES
+
+GRIPPER_NAME = "gripper_width"  # [m], the last entry of state and action
+JOINT_STATE = "sensor_msgs/msg/JointState"
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+COMMAND = "hpt_ros/msg/Command"
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One topic as the alignment sees it.
+
+    `allowance_ns` is the arrival delay that a tick waits for; a sample older than `max_age_ns` at the tick is stale.
+    """
+
+    key: str
+    topic: str
+    msgtype: str
+    rate_hz: float
+    max_age_ns: int
+    allowance_ns: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Expected rate [Hz], age budget [s] and arrival allowance [s] of a stream."""
+
+    rate_hz: float
+    max_age_s: float
+    allowance_s: float
+
+    def __post_init__(self) -> None:
+        check(self.rate_hz > 0, "rate_hz", self.rate_hz, "> 0")
+        check(self.allowance_s >= 0, "allowance_s", self.allowance_s, ">= 0")
+        check(self.max_age_s > self.allowance_s, "max_age_s", self.max_age_s, f"> allowance_s ({self.allowance_s})")
+        check(self.max_age_s > 1 / self.rate_hz, "max_age_s", self.max_age_s, f"> one period (1 / {self.rate_hz:g} Hz)")
+
+
+@dataclass(frozen=True)
+class Joints:
+    """Arm joints: `sensor_msgs/JointState`, read by name, in the order of `names` [rad]."""
+
+    topic: str
+    names: tuple[str, ...]
+    timing: Timing
+
+    def __post_init__(self) -> None:
+        _check_topic(self.topic)
+        _check_names(self.names)
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """Fingers: `sensor_msgs/JointState`; the width [m] is the sum of the named positions."""
+
+    topic: str
+    names: tuple[str, ...]
+    timing: Timing
+    max_width_m: float = 0.08
+
+    def __post_init__(self) -> None:
+        _check_topic(self.topic)
+        _check_names(self.names)
+        check(self.max_width_m > 0, "max_width_m", self.max_width_m, "> 0")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One view. `crop_px` is (top, left, height, width) in the received image, applied before the resize to `size_px` (height, width)."""
+
+    name: str
+    topic: str
+    transport: Literal["raw", "compressed"]
+    size_px: tuple[int, int]
+    timing: Timing
+    crop_px: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check(self.name.isidentifier(), "name", self.name, "letters, digits and underscores")
+        _check_topic(self.topic)
+        check(all(8 <= n <= 2048 for n in self.size_px), "size_px", self.size_px, "[height, width], each 8 to 2048")
+        if self.crop_px is not None:
+            top, left, height, width = self.crop_px
+            check(min(top, left) >= 0 and min(height, width) > 0, "crop_px", self.crop_px, "[top >= 0, left >= 0, height > 0, width > 0]")
+
+    @property
+    def msgtype(self) -> str:
+        """The ROS message type that `transport` implies."""
+        return IMAGE if self.transport == "raw" else COMPRESSED_IMAGE
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a chunk's columns mean. `joint_position`: absolute joint targets [rad], then the gripper width [m] if there is one."""
+
+    kind: Literal["joint_position"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Rate of observations and chunk rows [Hz], samples of history, rows per chunk, rows executed before the next chunk takes over."""
+
+    rate_hz: float
+    observation_horizon: int
+    action_horizon: int
+    execute_rows: int
+
+    def __post_init__(self) -> None:
+        check(0 < self.rate_hz <= 100, "rate_hz", self.rate_hz, "above 0, at most 100")
+        check(1 <= self.observation_horizon <= 32, "observation_horizon", self.observation_horizon, "1 to 32")
+        check(1 <= self.action_horizon <= 256, "action_horizon", self.action_horizon, "1 to 256")
+        check(1 <= self.execute_rows <= self.action_horizon, "execute_rows", self.execute_rows, f"1 to action_horizon ({self.action_horizon})")
+
+    @property
+    def period_ns(self) -> int:
+        """Time between observations, and between the rows of a chunk."""
+        return round(1e9 / self.rate_hz)
+
+
+@dataclass(frozen=True)
+class Command:
+    """How commands leave: rate [Hz], the arm's back-end and its topic, the gripper's back-end and its topic."""
+
+    rate_hz: float
+    backend: Literal["joint_trajectory", "joint_position"]
+    topic: str
+    gripper_backend: Literal["topic", "none"]
+    gripper_topic: str = ""
+    record_topic: str = "/hpt_ros/command"
+
+    def __post_init__(self) -> None:
+        check(50 <= self.rate_hz <= 500, "rate_hz", self.rate_hz, "50 to 500")
+        _check_topic(self.topic)
+        _check_topic(self.record_topic, "record_topic")
+        if self.gripper_backend != "none":
+            _check_topic(self.gripper_topic, "gripper_topic")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Box in the base frame [m] that the tool centre point must stay in; each axis is (low, high)."""
+
+    x_m: tuple[float, float]
+    y_m: tuple[float, float]
+    z_m: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for axis in ("x_m", "y_m", "z_m"):
+            low, high = getattr(self, axis)
+            check(low < high, axis, [low, high], "[low, high] with low < high")
+
+
+@dataclass(frozen=True)
+class Safety:
+    """The limiter's part of the contract; fractions multiply the robot's own limit table."""
+
+    limits: str
+    workspace: Workspace
+    velocity_fraction: float = 0.4
+    acceleration_fraction: float = 0.4
+    jerk_fraction: float = 0.4
+    position_margin_rad: float = 0.03
+    start_mismatch_rad: float = 0.5
+    policy_timeout_s: float = 0.3
+
+    def __post_init__(self) -> None:
+        check(self.limits in TABLES, "limits", self.limits, f"one of {', '.join(TABLES)}")
+        for name in ("velocity_fraction", "acceleration_fraction", "jerk_fraction"):
+            value = getattr(self, name)
+            check(0 < value <= 1, name, value, "above 0, at most 1")
+        check(0 <= self.position_margin_rad <= 0.3, "position_margin_rad", self.position_margin_rad, "0 to 0.3")
+        check(0 < self.start_mismatch_rad <= 1, "start_mismatch_rad", self.start_mismatch_rad, "above 0, at most 1")
+        check(0 < self.policy_timeout_s <= 2, "policy_timeout_s", self.policy_timeout_s, "above 0, at most 2")
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """One robot set-up. Order of joints and cameras is the order in every tensor.
+
+    Raises:
+        ConfigError: a value outside its range, or parts that do not fit each other; names the key path.
+    """
+
+    name: str
+    joints: Joints
+    cameras: tuple[Camera, ...]
+    action: Action
+    policy: Policy
+    command: Command
+    safety: Safety
+    home_rad: tuple[float, ...]
+    gripper: Gripper | None = None
+    description: str = ""
+    simulated: bool = field(default=False)
+
+    def __post_init__(self) -> None:
+        check(self.name.isidentifier(), "name", self.name, "letters, digits and underscores")
+        names = [camera.name for camera in self.cameras]
+        check(len(set(names)) == len(names), "cameras", names, "camera names that differ")
+        topics = [s.topic for s in self.streams()]
+        check(len(set(topics)) == len(topics), "topics", topics, "a topic of its own for every stream")
+        check(self.command.rate_hz >= self.policy.rate_hz, "command.rate_hz", self.command.rate_hz, f">= policy.rate_hz ({self.policy.rate_hz:g})")
+        check((self.gripper is None) <= (self.command.gripper_backend == "none"), "command.gripper_backend", self.command.gripper_backend, "'none' without a gripper section")
+        table = TABLES[self.safety.limits]
+        check(len(self.joints.names) == len(table.position_min), "joints.names", list(self.joints.names), f"{len(table.position_min)} joints, as limits '{self.safety.limits}'")
+        check(len(self.home_rad) == len(self.joints.names), "home_rad", list(self.home_rad), f"{len(self.joints.names)} angles")
+        inside = all(low < q < high for low, q, high in zip(table.position_min, self.home_rad, table.position_max, strict=True))
+        check(inside, "home_rad", list(self.home_rad), f"inside the position limits '{self.safety.limits}'")
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state vector: joints [rad], then the gripper width [m]."""
+        return self.joints.names + ((GRIPPER_NAME,) if self.gripper else ())
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of an action row, in the units of its kind."""
+        return self.state_names
+
+    def streams(self) -> tuple[StreamSpec, ...]:
+        """Every stream that an observation needs: joints, gripper, then `camera.<name>` in order."""
+        specs = [_stream("joints", self.joints.topic, JOINT_STATE, self.joints.timing)]
+        if self.gripper:
+            specs.append(_stream("gripper", self.gripper.topic, JOINT_STATE, self.gripper.timing))
+        specs += [_stream(f"camera.{c.name}", c.topic, c.msgtype, c.timing) for c in self.cameras]
+        return tuple(specs)
+
+    def command_stream(self) -> StreamSpec:
+        """The commanded targets, which demonstrations take their actions from."""
+        return StreamSpec("command", self.command.record_topic, COMMAND, self.command.rate_hz, 50_000_000, 0)
+
+
+def _stream(key: str, topic: str, msgtype: str, timing: Timing) -> StreamSpec:
+    return StreamSpec(key, topic, msgtype, timing.rate_hz, round(timing.max_age_s * 1e9), round(timing.allowance_s * 1e9))
+
+
+def _check_topic(topic: str, key: str = "topic") -> None:
+    check(topic.startswith("/") and len(topic) > 1 and " " not in topic, key, topic, "an absolute topic name such as /franka/joint_states")
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    check(bool(names) and len(set(names)) == len(names), "names", list(names), "names that differ, at least one")

@@ -1,0 +1,1 @@
+"""HPT: stems, trunk, heads, encoders, normaliser, checkpoints."""

@@ -1,0 +1,28 @@
+"""Where the package's own data (config/, launch/, msg/) lies: source tree, ROS workspace or pip installation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from hpt_ros.errors import MissingDependencyError
+
+
+def share_dir() -> Path:
+    """The folder that holds config/ and launch/.
+
+    Raises:
+        MissingDependencyError: the package was installed without its data files.
+    """
+    source = Path(__file__).resolve().parents[1]
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p] + [Path(sys.prefix)]
+    for candidate in [source, *(prefix / "share" / "hpt_ros" for prefix in prefixes)]:
+        if (candidate / "config" / "embodiments").is_dir():
+            return candidate
+    raise MissingDependencyError("the package's config folder was not found", "install hpt_ros again (make setup, colcon build or pip install .)")
+
+
+def config_dir(kind: str) -> Path:
+    """config/<kind> of the installation, e.g. `embodiments` or `finetune`."""
+    return share_dir() / "config" / kind

@@ -1,0 +1,1 @@
+"""Bags and live topics to one observation at a tick."""
