@@ -117,6 +117,8 @@ def _convert_scalar(hint: Any, value: Any, path: str) -> Any:
     is_bool = isinstance(value, bool)
     if hint is float and isinstance(value, (int, float)) and not is_bool:
         return float(value)
-    accepted = (hint is int and isinstance(value, int) and not is_bool) or (hint in (bool, str) and isinstance(value, hint))
+    accepted = (hint is int and isinstance(value, int) and not is_bool) or (
+        hint in (bool, str) and isinstance(value, hint)
+    )
     check(accepted or hint is Any, path, value, _describe(hint))
     return value

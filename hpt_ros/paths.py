@@ -20,7 +20,9 @@ def share_dir() -> Path:
     for candidate in [source, *(prefix / "share" / "hpt_ros" for prefix in prefixes)]:
         if (candidate / "config" / "embodiments").is_dir():
             return candidate
-    raise MissingDependencyError("the package's config folder was not found", "install hpt_ros again (make setup, colcon build or pip install .)")
+    raise MissingDependencyError(
+        "the package's config folder was not found", "install hpt_ros again (make setup, colcon build or pip install .)"
+    )
 
 
 def config_dir(kind: str) -> Path:

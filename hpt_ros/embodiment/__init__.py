@@ -4,4 +4,15 @@ from hpt_ros.embodiment.fingerprint import fingerprint, require_same, tensor_con
 from hpt_ros.embodiment.load import embodiment_from, embodiment_to, load_embodiment, presets
 from hpt_ros.embodiment.schema import Camera, Embodiment, StreamSpec
 
-__all__ = ["Camera", "Embodiment", "StreamSpec", "embodiment_from", "embodiment_to", "fingerprint", "load_embodiment", "presets", "require_same", "tensor_contract"]
+__all__ = [
+    "Camera",
+    "Embodiment",
+    "StreamSpec",
+    "embodiment_from",
+    "embodiment_to",
+    "fingerprint",
+    "load_embodiment",
+    "presets",
+    "require_same",
+    "tensor_contract",
+]

@@ -15,7 +15,9 @@ def tensor_contract(embodiment: Embodiment) -> dict[str, Any]:
     """What must be equal for one side to read the other's tensors; topics, rates of arrival and limits are not part of it."""
     return {
         "state": list(embodiment.state_names),
-        "cameras": [{"name": c.name, "crop_px": to_mapping(c.crop_px), "size_px": list(c.size_px)} for c in embodiment.cameras],
+        "cameras": [
+            {"name": c.name, "crop_px": to_mapping(c.crop_px), "size_px": list(c.size_px)} for c in embodiment.cameras
+        ],
         "action": {"kind": embodiment.action.kind, "names": list(embodiment.action_names)},
         "policy": {
             "rate_hz": embodiment.policy.rate_hz,
@@ -35,9 +37,15 @@ def differences(expected: object, found: object, path: str = "") -> list[str]:
     """One line per leaf in which two tensor contracts differ, `path: expected ..., found ...`."""
     if isinstance(expected, dict) and isinstance(found, dict):
         keys = [*expected, *(k for k in found if k not in expected)]
-        return [line for k in keys for line in differences(expected.get(k), found.get(k), f"{path}.{k}" if path else str(k))]
+        return [
+            line for k in keys for line in differences(expected.get(k), found.get(k), f"{path}.{k}" if path else str(k))
+        ]
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        return [line for i, (a, b) in enumerate(zip(expected, found, strict=True)) for line in differences(a, b, f"{path}[{i}]")]
+        return [
+            line
+            for i, (a, b) in enumerate(zip(expected, found, strict=True))
+            for line in differences(a, b, f"{path}[{i}]")
+        ]
     return [] if expected == found else [f"{path}: expected {expected!r}, found {found!r}"]
 
 
@@ -51,6 +59,7 @@ def require_same(expected: Embodiment, found: Embodiment, expected_name: str, fo
         return
     lines = differences(tensor_contract(expected), tensor_contract(found))
     raise FingerprintError(
-        f"{found_name} ({found.name}, {fingerprint(found)}) does not match {expected_name} ({expected.name}, {fingerprint(expected)}):\n  " + "\n  ".join(lines),
+        f"{found_name} ({found.name}, {fingerprint(found)}) does not match {expected_name} ({expected.name}, {fingerprint(expected)}):\n  "
+        + "\n  ".join(lines),
         "use the embodiment that the data was made with, or convert and train again",
     )

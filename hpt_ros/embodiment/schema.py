@@ -90,7 +90,12 @@ class Camera:
         check(all(8 <= n <= 2048 for n in self.size_px), "size_px", self.size_px, "[height, width], each 8 to 2048")
         if self.crop_px is not None:
             top, left, height, width = self.crop_px
-            check(min(top, left) >= 0 and min(height, width) > 0, "crop_px", self.crop_px, "[top >= 0, left >= 0, height > 0, width > 0]")
+            check(
+                min(top, left) >= 0 and min(height, width) > 0,
+                "crop_px",
+                self.crop_px,
+                "[top >= 0, left >= 0, height > 0, width > 0]",
+            )
 
     @property
     def msgtype(self) -> str:
@@ -118,7 +123,12 @@ class Policy:
         check(0 < self.rate_hz <= 100, "rate_hz", self.rate_hz, "above 0, at most 100")
         check(1 <= self.observation_horizon <= 32, "observation_horizon", self.observation_horizon, "1 to 32")
         check(1 <= self.action_horizon <= 256, "action_horizon", self.action_horizon, "1 to 256")
-        check(1 <= self.execute_rows <= self.action_horizon, "execute_rows", self.execute_rows, f"1 to action_horizon ({self.action_horizon})")
+        check(
+            1 <= self.execute_rows <= self.action_horizon,
+            "execute_rows",
+            self.execute_rows,
+            f"1 to action_horizon ({self.action_horizon})",
+        )
 
     @property
     def period_ns(self) -> int:
@@ -208,12 +218,34 @@ class Embodiment:
         check(len(set(names)) == len(names), "cameras", names, "camera names that differ")
         topics = [s.topic for s in self.streams()]
         check(len(set(topics)) == len(topics), "topics", topics, "a topic of its own for every stream")
-        check(self.command.rate_hz >= self.policy.rate_hz, "command.rate_hz", self.command.rate_hz, f">= policy.rate_hz ({self.policy.rate_hz:g})")
-        check((self.gripper is None) <= (self.command.gripper_backend == "none"), "command.gripper_backend", self.command.gripper_backend, "'none' without a gripper section")
+        check(
+            self.command.rate_hz >= self.policy.rate_hz,
+            "command.rate_hz",
+            self.command.rate_hz,
+            f">= policy.rate_hz ({self.policy.rate_hz:g})",
+        )
+        check(
+            (self.gripper is None) <= (self.command.gripper_backend == "none"),
+            "command.gripper_backend",
+            self.command.gripper_backend,
+            "'none' without a gripper section",
+        )
         table = TABLES[self.safety.limits]
-        check(len(self.joints.names) == len(table.position_min), "joints.names", list(self.joints.names), f"{len(table.position_min)} joints, as limits '{self.safety.limits}'")
-        check(len(self.home_rad) == len(self.joints.names), "home_rad", list(self.home_rad), f"{len(self.joints.names)} angles")
-        inside = all(low < q < high for low, q, high in zip(table.position_min, self.home_rad, table.position_max, strict=True))
+        check(
+            len(self.joints.names) == len(table.position_min),
+            "joints.names",
+            list(self.joints.names),
+            f"{len(table.position_min)} joints, as limits '{self.safety.limits}'",
+        )
+        check(
+            len(self.home_rad) == len(self.joints.names),
+            "home_rad",
+            list(self.home_rad),
+            f"{len(self.joints.names)} angles",
+        )
+        inside = all(
+            low < q < high for low, q, high in zip(table.position_min, self.home_rad, table.position_max, strict=True)
+        )
         check(inside, "home_rad", list(self.home_rad), f"inside the position limits '{self.safety.limits}'")
 
     @property
@@ -240,11 +272,18 @@ class Embodiment:
 
 
 def _stream(key: str, topic: str, msgtype: str, timing: Timing) -> StreamSpec:
-    return StreamSpec(key, topic, msgtype, timing.rate_hz, round(timing.max_age_s * 1e9), round(timing.allowance_s * 1e9))
+    return StreamSpec(
+        key, topic, msgtype, timing.rate_hz, round(timing.max_age_s * 1e9), round(timing.allowance_s * 1e9)
+    )
 
 
 def _check_topic(topic: str, key: str = "topic") -> None:
-    check(topic.startswith("/") and len(topic) > 1 and " " not in topic, key, topic, "an absolute topic name such as /franka/joint_states")
+    check(
+        topic.startswith("/") and len(topic) > 1 and " " not in topic,
+        key,
+        topic,
+        "an absolute topic name such as /franka/joint_states",
+    )
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -1,0 +1,44 @@
+"""Fixtures for tests that use real rclpy and DDS: a domain of their own, child processes that always end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hpt_ros.bringup.domain import DomainLock
+from hpt_ros.bringup.environment import node_environment
+
+
+@pytest.fixture
+def ros_env(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Environment for child processes in a ROS domain that nobody else uses; skips without rclpy."""
+    pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
+    with DomainLock.any_free() as lock:
+        yield node_environment(lock.domain_id, tmp_path / "ros_logs")
+
+
+@pytest.fixture
+def start(ros_env: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start("hpt_ros.nodes.commander_node", "-p", "name:=value") runs a node's module; all are ended after the test."""
+    children: list[subprocess.Popen[str]] = []
+
+    def start_module(module: str, *ros_args: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", module, "--ros-args", *ros_args]
+        children.append(
+            subprocess.Popen(command, env=ros_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+        return children[-1]
+
+    yield start_module
+    for child in children:
+        child.terminate()
+    for child in children:
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
