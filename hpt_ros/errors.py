@@ -64,3 +64,7 @@ class BusyError(HptRosError):
     """Something another run holds: a domain, a folder, a command topic."""
 
     exit_code = 7
+
+
+class WaitError(StreamError, TimeoutError):
+    """Something that was waited for did not happen in time."""

@@ -1,0 +1,35 @@
+# Two commands do it all on a machine without ROS: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3 || command -v python3.12 || command -v python3.11 || command -v python3.10)
+BIN := .venv/bin
+
+.PHONY: help setup demo quick test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up .venv if needed, then the whole walk on the simulated Panda (about 15 minutes)"
+	@echo "make test    set up .venv if needed, then the tests"
+	@echo "make setup   set up .venv only"
+	@echo "make quick   the walk with few demonstrations and training steps (about a minute)"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   remove what the walk made (out/); .venv stays"
+
+setup:
+	@test -n "$(PYTHON)" || { echo "setup: no python3 found -> sudo apt-get install -y python3 python3-venv python3-dev" >&2; exit 2; }
+	@"$(PYTHON)" tools/setup_env.py
+
+demo: setup
+	@$(BIN)/hpt-ros demo --out out/demo
+
+quick: setup
+	@$(BIN)/hpt-ros demo --quick --out out/quick --json -
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf out

@@ -1,0 +1,153 @@
+"""Which processes run together: the one description that launch files and `hpt-ros up` are both made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpt_ros.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A launch argument; without a default it must be given."""
+
+    name: str
+    description: str
+    default: str | None = None
+
+    def value(self, given: str | None) -> str:
+        """The given value or the default; where the default has a decimal point a whole number gets one too.
+
+        ROS parameters do not turn an integer into a double by themselves.
+        """
+        text = given if given is not None else self.default or ""
+        return f"{text}.0" if "." in (self.default or "") and text.isdigit() else text
+
+
+@dataclass(frozen=True)
+class Process:
+    """One node: its executable in lib/hpt_ros, its module, and its ROS parameters by the launch arguments that fill them.
+
+    `when` names a launch argument; the process runs only if that argument is neither empty nor "false".
+    """
+
+    executable: str
+    module: str
+    parameters: Mapping[str, str]
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A named set of processes with documented arguments."""
+
+    name: str
+    description: str
+    arguments: tuple[Argument, ...]
+    processes: tuple[Process, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it holds the simulator, and so needs a ROS domain of its own."""
+        return _SIM in self.processes
+
+    def resolve(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Every argument's value.
+
+        Raises:
+            ConfigError: an unknown argument, or a required one that is missing.
+        """
+        known = {argument.name: argument for argument in self.arguments}
+        for name in given:
+            if name not in known:
+                raise ConfigError(f"{self.name}: {name}", given[name], f"one of the arguments {', '.join(known)}")
+        for argument in self.arguments:
+            if argument.default is None and not given.get(argument.name):
+                raise ConfigError(
+                    f"{self.name}: {argument.name}", "nothing", argument.description, f"add {argument.name}:=..."
+                )
+        return {name: argument.value(given.get(name)) for name, argument in known.items()}
+
+    def active(self, values: Mapping[str, str]) -> list[Process]:
+        """The processes that run with these argument values."""
+        return [p for p in self.processes if not p.when or values[p.when].lower() not in ("", "false")]
+
+
+def ros_parameters(process: Process, values: Mapping[str, str]) -> dict[str, str]:
+    """ROS parameters of a process; an empty value is left out, so that the node's own default holds."""
+    return {name: values[argument] for name, argument in process.parameters.items() if values[argument] != ""}
+
+
+_SIM = Process(
+    "sim_node",
+    "hpt_ros.sim.sim_node",
+    {"embodiment": "embodiment", "task": "task", "seed": "seed", "speed": "speed"},
+)
+_COMMANDER = Process("commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment"})
+_POLICY = Process(
+    "policy_node",
+    "hpt_ros.nodes.policy_node",
+    {"embodiment": "embodiment", "checkpoint": "checkpoint", "threads": "threads"},
+    when="checkpoint",
+)
+_RECORDER = Process(
+    "recorder_node",
+    "hpt_ros.nodes.recorder_node",
+    {"embodiment": "embodiment", "bags_dir": "bags_dir"},
+    when="bags_dir",
+)
+_EXPERT = Process("expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment", "task": "task"}, when="expert")
+
+_TASK = Argument("task", "task of the simulated scene: reach, lift or push", "reach")
+_SEED = Argument("seed", "seed of the first scene", "0")
+_SPEED = Argument("speed", "simulated seconds per second; other than 1.0 publishes /clock", "1.0")
+_SIM_EMBODIMENT = Argument("embodiment", "preset name or YAML file of the robot set-up", "sim_panda")
+_EMBODIMENT = Argument("embodiment", "preset name (panda, fr3, sim_panda) or YAML file of the robot set-up", "panda")
+_THREADS = Argument("threads", "CPU threads of the inference", "1")
+_BAGS = Argument("bags_dir", "folder that episodes are written below, as <bags_dir>/<task>/<stamp>_<n>", "bags")
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED), (_SIM,)),
+        Layout(
+            "policy",
+            "a trained policy and the commander that executes it",
+            (Argument("checkpoint", "folder of a trained checkpoint, e.g. runs/reach/last"), _EMBODIMENT, _THREADS),
+            (_POLICY, _COMMANDER),
+        ),
+        Layout(
+            "record",
+            "the recorder and the commander, for demonstrations by teleoperation",
+            (_EMBODIMENT, _BAGS),
+            (_COMMANDER, _RECORDER),
+        ),
+        Layout(
+            "demo",
+            "the simulated Panda with commander, and on request expert, recorder and policy",
+            (
+                _SIM_EMBODIMENT,
+                _TASK,
+                _SEED,
+                _SPEED,
+                Argument("checkpoint", "folder of a trained checkpoint; empty: no policy", ""),
+                Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
+                Argument("expert", "true: the scripted expert takes the teleoperator's place", "false"),
+                _THREADS,
+            ),
+            (_SIM, _COMMANDER, _RECORDER, _EXPERT, _POLICY),
+        ),
+    )
+}
+
+
+def layout(name: str) -> Layout:
+    """A layout by name.
+
+    Raises:
+        ConfigError: no such layout.
+    """
+    if name not in LAYOUTS:
+        raise ConfigError("up", name, f"one of {', '.join(LAYOUTS)}")
+    return LAYOUTS[name]

@@ -1,0 +1,60 @@
+"""Periods on the monotonic clock, and windowed statistics of how well they were kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+
+class Pacer:
+    """Wakes at multiples of a period; a missed deadline is skipped, never made up for in a burst."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self.period_s = 1.0 / rate_hz
+        self.missed = 0
+        self._deadline_s = time.monotonic()
+
+    def wait(self) -> float:
+        """Sleep until the next deadline and return how late it was met [s]."""
+        now = time.monotonic()
+        self._deadline_s += self.period_s
+        if now > self._deadline_s:
+            skipped = int((now - self._deadline_s) / self.period_s) + 1
+            self.missed += skipped
+            self._deadline_s += skipped * self.period_s
+        time.sleep(max(0.0, self._deadline_s - now))
+        return time.monotonic() - self._deadline_s
+
+
+class Window:
+    """Values of the last `window_s` seconds with their percentiles and rate; one thread adds, any thread reads."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._values: deque[tuple[float, float]] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, value: float) -> None:
+        """Add a value at the present time."""
+        now = time.monotonic()
+        with self._lock:
+            self._values.append((now, value))
+            while self._values[0][0] < now - self._window_s:
+                self._values.popleft()
+
+    def percentile(self, percent: float) -> float:
+        """The nearest-rank percentile, 0.0 for an empty window."""
+        values = sorted(value for _, value in self._recent())
+        return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
+
+    def rate_hz(self) -> float:
+        """Values per second between the first and the last of the window."""
+        times = [stamp for stamp, _ in self._recent()]
+        span_s = times[-1] - times[0] if times else 0.0
+        return (len(times) - 1) / span_s if span_s > 0 else 0.0
+
+    def _recent(self) -> list[tuple[float, float]]:
+        horizon = time.monotonic() - self._window_s
+        with self._lock:
+            return [item for item in self._values if item[0] >= horizon]

@@ -1,0 +1,153 @@
+"""The policy: an observation at every tick, one inference, one ActionChunk. Never commands the arm."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: else waiting threads starve the other nodes
+
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+
+from hpt_ros.control.pacing import Pacer, Window
+from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
+from hpt_ros.errors import ConfigError
+from hpt_ros.model import PolicyRunner, load_checkpoint
+from hpt_ros.msg import ActionChunk, PolicyStatus
+from hpt_ros.nodes.messages import message_class
+from hpt_ros.nodes.runtime import RELIABLE_10, LateSubscriptions, run_node
+from hpt_ros.streams import Observer, StaleStreamError
+
+_STATUS_PERIOD_S = 0.1
+_DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
+_WINDOW_S = 5.0
+
+
+class PolicyNode(Node):
+    """Parameters and wiring: topics -> Observer -> PolicyRunner -> /hpt_ros/action_chunk.
+
+    Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("policy_node")
+        folder = self.declare_parameter("checkpoint", "").value
+        if not folder:
+            raise ConfigError(
+                "checkpoint", "nothing", "the folder of a trained checkpoint", "add -p checkpoint:=FOLDER"
+            )
+        checkpoint = load_checkpoint(Path(folder))
+        name = self.declare_parameter("embodiment", "").value
+        self.embodiment = load_embodiment(name) if name else checkpoint.embodiment
+        require_same(checkpoint.embodiment, self.embodiment, f"checkpoint {folder}", "the embodiment")
+        threads = self.declare_parameter("threads", 1).value
+        self._checkpoint_name = str(folder)
+        self._runner = PolicyRunner(checkpoint, threads=threads)
+        self._observer = Observer(self.embodiment)
+        self._fingerprint = fingerprint(self.embodiment)
+        self._state, self._reason = "WAITING", "no tick yet"
+        self._ticks = self._stale_ticks = self._chunks = 0
+        self._ages_ms: dict[str, float] = {}
+        self._latency_s = Window(_WINDOW_S)
+        self._chunk_publisher = self.create_publisher(ActionChunk, "/hpt_ros/action_chunk", RELIABLE_10)
+        self._status_publisher = self.create_publisher(PolicyStatus, "/hpt_ros/policy/status", RELIABLE_10)
+        self._subscriptions_ = LateSubscriptions(self)
+        for spec in self.embodiment.streams():
+            self._subscriptions_.add(
+                spec.topic,
+                message_class(spec.msgtype),
+                partial(self._observer.push, spec.key),
+                _DEPTH.get(spec.key, 5),
+            )
+        self.create_timer(_STATUS_PERIOD_S, self._publish_status)
+        self._stop = threading.Event()
+        self._worker = threading.Thread(target=self._run, name="policy", daemon=True)
+        self._worker.start()
+
+    def _run(self) -> None:
+        pacer = Pacer(self.embodiment.policy.rate_hz)
+        while not self._stop.is_set():
+            pacer.wait()
+            try:
+                self._tick()
+            except Exception as error:  # a thread that dies in silence would look like a slow policy
+                if not self._stop.is_set():
+                    self.get_logger().fatal(f"policy stopped: {error}")
+                    os._exit(1)
+
+    def _tick(self) -> None:
+        began = time.monotonic()
+        tick_ns = self.get_clock().now().nanoseconds
+        self._ticks += 1
+        try:
+            observation = self._observer.observe(tick_ns)
+        except StaleStreamError as error:
+            self._on_stale(error)
+            return
+        rows = self._runner.act(observation)
+        latency_s = time.monotonic() - began
+        chunk = ActionChunk(
+            observation_stamp=Time(sec=tick_ns // 10**9, nanosec=tick_ns % 10**9),
+            sequence=self._chunks,
+            source="policy",
+            fingerprint=self._fingerprint,
+            period_s=1.0 / self.embodiment.policy.rate_hz,
+            names=list(self.embodiment.action_names),
+            rows=rows.astype(float).ravel().tolist(),
+            latency_s=latency_s,
+        )
+        chunk.header.stamp = self.get_clock().now().to_msg()
+        self._chunk_publisher.publish(chunk)
+        self._chunks += 1
+        self._latency_s.add(latency_s)
+        self._ages_ms = {key: age_ns / 1e6 for key, age_ns in observation.ages_ns.items()}
+        if self._state != "RUNNING":
+            self.get_logger().info("all streams are fresh: publishing chunks")
+        self._state, self._reason = "RUNNING", ""
+
+    def _on_stale(self, error: StaleStreamError) -> None:
+        if self._chunks:
+            self._stale_ticks += 1
+        state = "STALE" if self._chunks else "WAITING"
+        if state != self._state or error.message != self._reason:
+            self.get_logger().warning(f"no observation: {error.message}", throttle_duration_sec=1.0)
+        self._state, self._reason = state, error.message
+
+    def _publish_status(self) -> None:
+        late = self._observer.late_samples
+        status = PolicyStatus(
+            state=self._state,
+            reason=self._reason,
+            checkpoint=self._checkpoint_name,
+            ticks=self._ticks,
+            stale_ticks=self._stale_ticks,
+            chunks=self._chunks,
+            rate_hz=self._latency_s.rate_hz(),
+            latency_p50_ms=self._latency_s.percentile(50) * 1e3,
+            latency_p99_ms=self._latency_s.percentile(99) * 1e3,
+            streams=list(self._ages_ms),
+            ages_ms=list(self._ages_ms.values()),
+            late_samples=[late.get(key, 0) for key in self._ages_ms],
+        )
+        status.header.stamp = self.get_clock().now().to_msg()
+        self._status_publisher.publish(status)
+
+    def destroy_node(self) -> None:
+        self._stop.set()
+        self._worker.join(timeout=2.0)
+        super().destroy_node()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of `ros2 run hpt_ros policy_node`."""
+    return run_node(PolicyNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+import pytest
+
+from hpt_ros.bringup.layout import LAYOUTS, layout, ros_parameters
+from hpt_ros.errors import ConfigError
+from hpt_ros.paths import share_dir
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_has_its_launch_file_and_only_real_arguments(name):
+    assert (share_dir() / "launch" / f"{name}.launch.py").is_file()
+    names = {argument.name for argument in layout(name).arguments}
+    for process in layout(name).processes:
+        assert set(process.parameters.values()) <= names
+        assert process.when in names | {""}
+
+
+def test_a_required_argument_is_asked_for():
+    with pytest.raises(ConfigError, match=r"policy: checkpoint.*\n.*checkpoint:="):
+        layout("policy").resolve({})
+
+
+def test_an_unknown_argument_or_layout_is_refused():
+    with pytest.raises(ConfigError, match="speeed"):
+        layout("sim").resolve({"speeed": "2"})
+    with pytest.raises(ConfigError, match="sim, policy, record, demo"):
+        layout("dmeo")
+
+
+def test_processes_follow_their_switch():
+    demo = layout("demo")
+    assert [p.executable for p in demo.active(demo.resolve({}))] == ["sim_node", "commander_node"]
+    values = demo.resolve({"expert": "true", "bags_dir": "/tmp/bags"})
+    assert [p.executable for p in demo.active(values)] == ["sim_node", "commander_node", "recorder_node", "expert_node"]
+
+
+def test_a_whole_number_for_a_double_parameter_gets_a_decimal_point():
+    values = layout("sim").resolve({"speed": "3", "seed": "7"})
+    assert ros_parameters(layout("sim").processes[0], values) | {} == {
+        "embodiment": "sim_panda",
+        "task": "reach",
+        "seed": "7",
+        "speed": "3.0",
+    }
