@@ -27,7 +27,7 @@ setup(
     description="Teleoperate, record, convert, fine-tune and deploy HPT policies on a Franka Panda",
     license="Apache-2.0",
     packages=find_packages(include=["hpt_ros", "hpt_ros.*"]),
-    package_data={"hpt_ros": ["py.typed"]},
+    package_data={"hpt_ros": ["py.typed", "sim/assets/*"]},
     python_requires=">=3.10",
     install_requires=requirements("core"),
     extras_require={"sim": requirements("sim"), "dev": requirements("dev")},

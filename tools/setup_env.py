@@ -129,22 +129,30 @@ def build_messages():
     environment["COLCON_HOME"] = os.path.join(VENV, "colcon")
     for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "COLCON_PREFIX_PATH"):  # of a ROS that may be sourced
         environment.pop(name, None)
-    shutil.rmtree(os.path.join(VENV, "build"), ignore_errors=True)
-    run(
-        [os.path.join(VENV, "bin", "colcon"), "--log-base", os.path.join(VENV, "log"), "build", "--paths", ROOT]
-        + ["--merge-install", "--symlink-install", "--install-base", VENV]
-        + [
-            "--build-base",
-            os.path.join(VENV, "build"),
-            "--cmake-args",
-            "-DBUILD_TESTING=OFF",
-            "-DCMAKE_BUILD_TYPE=Release",
-        ],
-        env=environment,
-    )
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
-    run([*pip, "--no-deps", "--no-build-isolation", "-e", ROOT])
+    build = os.path.join(VENV, "build")
+    try:
+        run(
+            [os.path.join(VENV, "bin", "colcon"), "--log-base", os.path.join(VENV, "log"), "build", "--paths", ROOT]
+            + ["--merge-install", "--symlink-install", "--install-base", VENV, "--build-base", build]
+            + ["--cmake-args", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release"],
+            env=environment,
+        )
+    except SetupError:
+        shutil.rmtree(build, ignore_errors=True)  # the next run starts clean
+        raise
+    link_command()
     run([PYTHON, "-c", "import rclpy, torch, mujoco, cv2, rosbags; from hpt_ros.msg import ActionChunk"])
+
+
+def link_command():
+    """.venv/bin/hpt-ros, and these sources first on the path: `pip install -e` would uninstall what colcon installed."""
+    site = sysconfig.get_path("purelib", vars={"base": VENV, "platbase": VENV})
+    with open(os.path.join(site, "hpt_ros_sources.pth"), "w") as stream:
+        stream.write("import sys; sys.path.insert(0, {!r})\n".format(ROOT))
+    command = os.path.join(VENV, "bin", "hpt-ros")
+    with open(command, "w") as stream:
+        stream.write('#!/bin/sh\nexec "{0}/bin/python" "{0}/lib/hpt_ros/hpt-ros" "$@"\n'.format(VENV))
+    os.chmod(command, 0o755)
 
 
 def requirement(name):

@@ -41,7 +41,7 @@ def doctor(
         import json
 
         typer.echo(json.dumps([vars(f) for f in findings], indent=2))
-    table = Table(box=None)
+    table = Table(box=None, expand=True)
     for column in ("", "check", "seen", "to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
@@ -105,15 +105,19 @@ def _messages() -> Finding:
 
 
 def _rendering() -> Finding:
-    finding = _import("simulator", ("mujoco",), "pip install 'hpt_ros[sim]', or make setup")
-    if not finding.ok:
-        return finding
     try:
-        from hpt_ros.sim.cameras import probe
-
-        return Finding("rendering", True, probe())
+        from hpt_ros.sim.cameras import Renderer
+        from hpt_ros.sim.world import World
+    except ImportError as error:
+        return Finding("simulator", False, str(error), "pip install 'hpt_ros[sim]', or make setup")
+    world = World("reach", 0, load_embodiment("sim_panda").home_rad)
+    try:
+        renderer = Renderer(world.model, (64, 64))
     except HptRosError as error:
         return Finding("rendering", False, error.message, error.remedy)
+    renderer.render(world.snapshot(), ["front"])
+    renderer.close()
+    return Finding("rendering", True, f"headless, MUJOCO_GL={os.environ.get('MUJOCO_GL', 'default')}")
 
 
 def _disk() -> Finding:

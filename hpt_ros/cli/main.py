@@ -53,7 +53,7 @@ def main(args: list[str] | None = None) -> int:
         return _refuse(str(error), error.exit_code)
     except _UsageError as error:
         error.show()
-        return error.exit_code
+        return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         console.print("interrupted")
         return 130

@@ -41,14 +41,14 @@ def record(
 ) -> None:
     """Record demonstrations, one bag an episode. Without --sim, joins running nodes (ros2 launch hpt_ros record.launch.py)."""
     from hpt_ros.nodes.session import Session
-    from hpt_ros.sim.tasks import TASKS
+    from hpt_ros.sim.tasks import task_named
 
     done = committed(bags / task)
     if len(done) >= episodes:
         console.print(f"{len(done)} episodes in {bags / task}: nothing to record")
         return
     if sim and not instruction:
-        instruction = TASKS[task].instruction
+        instruction = task_named(task).instruction
     arguments = {"task": task, "seed": str(seed), "bags_dir": str(bags), "expert": "true", "embodiment": embodiment}
     with (
         bring_up("demo", arguments, domain, log_dir) if sim else nullcontext() as nodes,

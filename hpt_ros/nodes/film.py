@@ -12,7 +12,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.evaluation.video import TrialVideo
 from hpt_ros.nodes.messages import message_class
 from hpt_ros.nodes.runtime import LateSubscriptions
-from hpt_ros.streams.decode import decode_image
+from hpt_ros.streams.decode import rgb_image
 
 
 class Film:
@@ -46,5 +46,5 @@ class Film:
         with TrialVideo(self._path, self._rate_hz) as video:
             while not self._stop.wait(1.0 / self._rate_hz):
                 if self.caption and len(self._newest) == len(self._cameras):
-                    images = {c.name: decode_image(self._newest[c.name], c.msgtype) for c in self._cameras}
+                    images = {c.name: rgb_image(self._newest[c.name], c.msgtype) for c in self._cameras}
                     video.add(images, self.caption)
