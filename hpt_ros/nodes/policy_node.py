@@ -17,12 +17,12 @@ from rclpy.node import Node
 
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
-from hpt_ros.errors import ConfigError
+from hpt_ros.errors import ConfigError, StreamError
 from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.msg import ActionChunk, PolicyStatus
 from hpt_ros.nodes.messages import message_class
 from hpt_ros.nodes.runtime import RELIABLE_10, LateSubscriptions, run_node
-from hpt_ros.streams import Observer, StaleStreamError
+from hpt_ros.streams import Observer
 
 _STATUS_PERIOD_S = 0.1
 _DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
@@ -87,7 +87,7 @@ class PolicyNode(Node):
         self._ticks += 1
         try:
             observation = self._observer.observe(tick_ns)
-        except StaleStreamError as error:
+        except StreamError as error:
             self._on_stale(error)
             return
         rows = self._runner.act(observation)
@@ -111,7 +111,7 @@ class PolicyNode(Node):
             self.get_logger().info("all streams are fresh: publishing chunks")
         self._state, self._reason = "RUNNING", ""
 
-    def _on_stale(self, error: StaleStreamError) -> None:
+    def _on_stale(self, error: StreamError) -> None:
         if self._chunks:
             self._stale_ticks += 1
         state = "STALE" if self._chunks else "WAITING"

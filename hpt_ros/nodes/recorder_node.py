@@ -47,13 +47,16 @@ class _Topic:
     depth: int
     received: int = 0
     last_s: float | None = None
-    history: deque[tuple[float, int]] = field(default_factory=lambda: deque([(time.monotonic(), 0)], _RATE_WINDOW))
+    _past: deque[tuple[float, int]] = field(default_factory=lambda: deque([(time.monotonic(), 0)], _RATE_WINDOW))
+
+    def close_period(self) -> None:
+        """End a status period: the rate is that of the last few."""
+        self._past.append((time.monotonic(), self.received))
 
     def rate_hz(self) -> float:
         """Messages per second over the last status periods."""
-        now, (since, count) = time.monotonic(), self.history[0]
-        self.history.append((now, self.received))
-        return (self.received - count) / (now - since)
+        (since, before), (until, now) = self._past[0], self._past[-1]
+        return (now - before) / (until - since) if until > since else 0.0
 
 
 class RecorderNode(Node):
@@ -180,6 +183,8 @@ class RecorderNode(Node):
 
     def _on_timer(self) -> None:
         self._add_extra_topics()
+        for topic in self._topics.values():
+            topic.close_period()
         self._publish_status()
 
     def _publish_status(self) -> None:
@@ -201,9 +206,12 @@ class RecorderNode(Node):
 
     def destroy_node(self) -> None:
         """End the session; an episode that nobody stopped is not a demonstration."""
-        path = self._session.close()
-        if path is not None:
-            self.get_logger().warning(f"the episode was not stopped: moved to {path}")
+        try:
+            if path := self._session.close():
+                self.get_logger().warning(f"the episode was not stopped: moved to {path}")
+        except OSError as error:
+            self.get_logger().error(f"the episode was not stopped, and stays as a partial: {error}")
+        self._folder.close()
         super().destroy_node()
 
 

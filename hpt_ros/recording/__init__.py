@@ -1,0 +1,1 @@
+"""Episodes as bags that are either complete or not there."""

@@ -1,0 +1,70 @@
+"""What a bag says about its episode, in the `custom_data` of its metadata.yaml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hpt_ros import __version__
+from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to, fingerprint
+from hpt_ros.errors import ConfigError, DataError
+
+_PREFIX = "hpt_ros."
+
+
+@dataclass(frozen=True)
+class EpisodeMetadata:
+    """Facts of one episode. `topics`: by topic, `{"count": messages, "rate_hz": mean rate}`."""
+
+    embodiment: Embodiment
+    task: str
+    instruction: str
+    operator: str
+    score: float
+    termination: str
+    note: str = ""
+    software: str = f"hpt_ros {__version__}"
+    topics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def to_custom_data(self) -> dict[str, str]:
+        """Text by key, as rosbag2 stores it; the embodiment and the topics are JSON."""
+        values = {
+            "task": self.task,
+            "instruction": self.instruction,
+            "operator": self.operator,
+            "score": f"{self.score:g}",
+            "termination": self.termination,
+            "note": self.note,
+            "software": self.software,
+            "fingerprint": fingerprint(self.embodiment),
+            "embodiment": json.dumps(embodiment_to(self.embodiment)),
+            "topics": json.dumps(self.topics),
+        }
+        return {_PREFIX + key: value for key, value in values.items()}
+
+    @classmethod
+    def from_custom_data(cls, data: Mapping[str, str]) -> EpisodeMetadata:
+        """Read back what `to_custom_data` wrote.
+
+        Raises:
+            DataError: an entry is missing or malformed, as in a bag of another recorder.
+        """
+        try:
+            values = {
+                key: data[_PREFIX + key]
+                for key in ("task", "instruction", "operator", "termination", "note", "software")
+            }
+            return cls(
+                embodiment=embodiment_from(json.loads(data[_PREFIX + "embodiment"])),
+                score=float(data[_PREFIX + "score"]),
+                topics=json.loads(data[_PREFIX + "topics"]),
+                **values,
+            )
+        except KeyError as error:
+            raise DataError(
+                f"no {error.args[0]} in the bag's custom_data: it was not recorded by hpt_ros",
+                "record with hpt_ros's recorder, which stores embodiment and score in the bag",
+            ) from error
+        except (ConfigError, ValueError) as error:
+            raise DataError(f"the bag's custom_data cannot be read: {error}") from error

@@ -1,0 +1,114 @@
+"""What a tensor is made of: joint values by name, and camera frames after crop and resize."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.image import ImageError, compressed_image_to_cvimage, image_to_cvimage
+from rosbags.image.image import to_cvtype
+
+from hpt_ros.embodiment import Camera
+from hpt_ros.embodiment.schema import COMMAND, IMAGE, JOINT_STATE
+from hpt_ros.errors import StreamError
+from hpt_ros.streams.cdr import decode
+
+
+def joint_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
+    """Positions of a `sensor_msgs/JointState` in the order of `names` [rad or m], shape (len(names),).
+
+    Raises:
+        StreamError: a joint is missing, or a value is not finite.
+    """
+    message = decode(raw, JOINT_STATE)
+    return _by_name(message.name, message.position, names)
+
+
+def command_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
+    """Targets of an `hpt_ros/Command` in the order of `names` [rad or m], shape (len(names),).
+
+    Raises:
+        StreamError: a name is missing, or a value is not finite.
+    """
+    message = decode(raw, COMMAND)
+    return _by_name(message.names, message.position, names)
+
+
+def rgb_image(raw: bytes, msgtype: str) -> NDArray[np.uint8]:
+    """The whole image of a `sensor_msgs/Image` or `CompressedImage`: RGB uint8 (H, W, 3).
+
+    Raises:
+        StreamError: the image cannot be decoded.
+    """
+    message = decode(raw, msgtype)
+    return _raw_rgb(message) if msgtype == IMAGE else _compressed_rgb(message)
+
+
+def camera_frame(raw: bytes, camera: Camera) -> NDArray[np.uint8]:
+    """The frame as the policy sees it: RGB uint8 of shape (*camera.size_px, 3), cropped, then resized by area averaging.
+
+    Raises:
+        StreamError: the image cannot be decoded, or is smaller than the crop.
+    """
+    image = rgb_image(raw, camera.msgtype)
+    if camera.crop_px is not None:
+        top, left, height, width = camera.crop_px
+        if top + height > image.shape[0] or left + width > image.shape[1]:
+            raise StreamError(
+                f"camera {camera.name}: the image is {image.shape[0]} x {image.shape[1]} px (height x width), crop_px {list(camera.crop_px)} needs {top + height} x {left + width}",
+                "correct crop_px in the embodiment, or the camera's resolution",
+            )
+        image = image[top : top + height, left : left + width]
+    height, width = camera.size_px
+    if image.shape[:2] != (height, width):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image)
+
+
+def _by_name(found: Sequence[str], values: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+    index = {name: i for i, name in enumerate(found)}
+    missing = [name for name in names if index.get(name, len(values)) >= len(values)]
+    if missing:
+        raise StreamError(
+            f"no position for {', '.join(missing)} in a message with {len(values)} positions for {', '.join(found)}",
+            "correct the names in the embodiment, or the topic",
+        )
+    positions = np.array([values[index[name]] for name in names], dtype=np.float64)
+    if not np.isfinite(positions).all():
+        bad = [f"{name} = {value}" for name, value in zip(names, positions, strict=True) if not np.isfinite(value)]
+        raise StreamError(f"position is not finite: {', '.join(bad)}", "check the driver that publishes it")
+    return positions
+
+
+def _raw_rgb(message: Any) -> NDArray[np.uint8]:
+    try:
+        return np.asarray(image_to_cvimage(_without_row_padding(message), "rgb8"), dtype=np.uint8)
+    except (ImageError, TypeError, ValueError, cv2.error) as error:
+        raise StreamError(
+            f"cannot decode the image: {error}", "publish rgb8, bgr8, mono8 or another colour encoding"
+        ) from error
+
+
+def _compressed_rgb(message: Any) -> NDArray[np.uint8]:
+    try:
+        image: Any = compressed_image_to_cvimage(message)
+        conversion = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+        return np.asarray(cv2.cvtColor(image, conversion), dtype=np.uint8)
+    except (AssertionError, AttributeError, cv2.error) as error:
+        raise StreamError(
+            f"cannot decode the compressed image (format {getattr(message, 'format', '')!r})", "publish JPEG or PNG"
+        ) from error
+
+
+def _without_row_padding(message: Any) -> Any:
+    """rosbags reads rows as contiguous; `step` may say that they are padded."""
+    height, width, step = message.height, message.width, message.step
+    bits, _, _, channels = to_cvtype(message.encoding)
+    row = width * channels * bits // 8
+    if step > row:
+        rows = message.data[: height * step].reshape(height, step)
+        message.data = np.ascontiguousarray(rows[:, :row]).reshape(-1)
+    return message
