@@ -13,16 +13,14 @@ def node_environment(domain_id: int, log_dir: Path, local: bool = True) -> dict[
 
     libgomp waits actively by default: one inference beside a busy core then takes ten times as long.
     """
-    profile = str(share_dir() / "config" / "fastdds.xml")
     discovery = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} if local else {}
     return (
         os.environ
         | discovery
+        | transport_profile()
         | {
             "ROS_DOMAIN_ID": str(domain_id),
-            "ROS_LOG_DIR": str(log_dir.resolve()),
-            "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-            "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
+            "ROS_LOG_DIR": str(log_dir.resolve() / "ros"),
             "OMP_WAIT_POLICY": "passive",
             "LP_NUM_THREADS": "0",
             "MESA_SHADER_CACHE_DISABLE": "true",
@@ -32,3 +30,10 @@ def node_environment(domain_id: int, log_dir: Path, local: bool = True) -> dict[
             "PYTHONUNBUFFERED": "1",
         }
     )
+
+
+def transport_profile() -> dict[str, str]:
+    """The variable that gives Fast DDS our profile: shared memory large enough for images."""
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")  # newer ones warn of the old name
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
+    return {name: str(share_dir() / "config" / "fastdds.xml")}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpt_ros.bringup.environment import transport_profile
 from hpt_ros.bringup.layout import Process, layout, ros_parameters
 from hpt_ros.errors import MissingDependencyError
-from hpt_ros.paths import share_dir
 
 
 def launch_description(name: str) -> Any:
@@ -25,10 +25,8 @@ def launch_description(name: str) -> Any:
             f"install the ROS package ros2launch, or run: hpt-ros up {name}",
         ) from error
     chosen = layout(name)
-    profile = str(share_dir() / "config" / "fastdds.xml")
-    variables = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
     return LaunchDescription(
-        [SetEnvironmentVariable(variable, profile) for variable in variables]
+        [SetEnvironmentVariable(name, value) for name, value in transport_profile().items()]
         + [DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in chosen.arguments]
         + [OpaqueFunction(function=_nodes, args=[name])]
     )

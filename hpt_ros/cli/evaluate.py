@@ -97,7 +97,7 @@ def _simulated_trial(session: Session, header: dict[str, Any], index: int) -> Tr
     session.trigger("/hpt_ros/commander/disengage")
     session.reset_scene(header["task"], seed)
     before = _counters(session)
-    session.trigger("/hpt_ros/commander/engage")
+    session.engage()
     began = time.monotonic()
     termination = _wait_for_end(session, began + header["timeout_s"])
     return _row(session, before, index, seed, float(termination == "success"), termination, time.monotonic() - began)
@@ -119,7 +119,7 @@ def _supervised_trial(session: Session, header: dict[str, Any], index: int) -> T
     scores = {"1": 1.0, "5": 0.5, "0": 0.0}
     console.input(f"trial {index + 1}: restore the scene, then Enter starts the arm ")
     before = _counters(session)
-    session.trigger("/hpt_ros/commander/engage")
+    session.engage()
     began = time.monotonic()
     console.input("Enter stops the arm ")
     session.trigger("/hpt_ros/commander/disengage")

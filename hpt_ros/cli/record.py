@@ -99,7 +99,7 @@ def _demonstrate(job: _Job, seed: int, timeout_s: float) -> bool:
     session = job.session
     session.trigger("/hpt_ros/commander/disengage")
     session.reset_scene(job.task, seed)
-    session.trigger("/hpt_ros/commander/engage")
+    session.engage()
     job.start()
     session.trigger("/hpt_ros/expert/start")
     with contextlib.suppress(TimeoutError):

@@ -1,1 +1,21 @@
 """HPT: stems, trunk, heads, encoders, normaliser, checkpoints."""
+
+from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hpt_ros.model.config import EncoderConfig, PolicyConfig
+from hpt_ros.model.policy import Batch, HPTPolicy
+from hpt_ros.model.runner import PolicyRunner
+from hpt_ros.model.trunk_source import TrunkReport, initialised_trunk, load_trunk
+
+__all__ = [
+    "Batch",
+    "Checkpoint",
+    "EncoderConfig",
+    "HPTPolicy",
+    "PolicyConfig",
+    "PolicyRunner",
+    "TrunkReport",
+    "initialised_trunk",
+    "load_checkpoint",
+    "load_trunk",
+    "save_checkpoint",
+]

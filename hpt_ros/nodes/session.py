@@ -107,6 +107,22 @@ class Session:
         message: str = self.call(Trigger, name, timeout_s=timeout_s).message
         return message
 
+    def engage(self, patience_s: float = 5.0) -> None:
+        """Engage the commander; a refusal counts once it has lasted `patience_s` (discovery, an arm that still settles).
+
+        Raises:
+            StreamError: the last refusal.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                self.trigger("/hpt_ros/commander/engage")
+                return
+            except StreamError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
     def reset_scene(self, task: str, seed: int) -> None:
         """Put the simulated scene to the start of `seed` and wait until its status says so."""
         response = self.call(ResetScene, "/hpt_ros/sim/reset", ResetScene.Request(task=task, seed=seed))

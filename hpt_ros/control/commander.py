@@ -1,0 +1,293 @@
+"""The safety kernel: chunks, joint states and a person's wishes in; one safe command per tick out. No ROS, no clock of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpt_ros.control.chunk import POLICY, Chunk, ChunkGate, ChunkRejected
+from hpt_ros.control.gripper import GripperSwitch
+from hpt_ros.control.horizon import ArmCommand, Horizon
+from hpt_ros.control.limiter import Limiter, UnsafeRequestError
+from hpt_ros.control.schedule import Reference, Schedule
+from hpt_ros.control.state_machine import Event, State, StateMachine
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import HptRosError
+
+Array = NDArray[np.float64]
+
+HOLD = "hold"
+SETTLE_S = 0.2  # from the controller's desired pose to the measured one, when the arm is engaged
+ENGAGE_TIMEOUT_S = 30.0  # nobody expects an arm to start minutes after the button
+GRACE_S = 2.0  # a hold that the commander began by itself ends by itself only within this
+MOVING_RAD_S = 0.1  # measured; an arm that moves cannot be taken over at zero velocity
+CLOCK_JUMP_S = 0.05
+
+
+class EngageRefused(HptRosError):
+    """The arm is not taken over."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """The command in force at `in_force_ns`: joints (J,) then gripper width, in the order of `action_names`; and whose it is."""
+
+    in_force_ns: int
+    position: Array
+    velocity: Array
+    source: str
+
+
+@dataclass(frozen=True)
+class TickOutput:
+    """What to send: to the arm, to the record, to the gripper (a new width [m]). None: nothing."""
+
+    arm: ArmCommand | None = None
+    label: Label | None = None
+    gripper_m: float | None = None
+
+
+class Commander:
+    """One arm. All times are nanoseconds of one clock; calls come from one thread."""
+
+    def __init__(self, embodiment: Embodiment) -> None:
+        self._embodiment = embodiment
+        safety, joints = embodiment.safety, embodiment.joints
+        self._names = joints.names
+        self._joints_max_age_ns = round(joints.timing.max_age_s * 1e9)
+        self._policy_timeout_ns = round(safety.policy_timeout_s * 1e9)
+        self._machine = StateMachine()
+        self._gate = ChunkGate(embodiment)
+        self._schedule = Schedule(len(joints.names), embodiment.policy.execute_rows)
+        self._horizon = Horizon(Limiter(safety, joints.names, 1 / embodiment.command.rate_hz))
+        self._gripper = GripperSwitch(embodiment.gripper.max_width_m) if embodiment.gripper else None
+        self._measured: tuple[int, Array, Array | None] | None = None
+        self._width_m: float | None = None
+        self._engaged_ns = self._settled_ns = self._chunk_ns = self._recover_until_ns = self._tick_ns = 0
+        self._human_ns: int | None = None
+        self._reference: Reference | None = None  # followed in the present tick
+        self.source = ""
+        self.chunks_accepted = self.limited_ticks = 0
+        self.rejections: Counter[str] = Counter()
+        self.last_rejection = ""
+
+    @property
+    def state(self) -> State:
+        """Where the state machine is."""
+        return self._machine.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is there."""
+        return self._machine.reason
+
+    @property
+    def active(self) -> bool:
+        """Whether the arm is commanded."""
+        return self.state in (State.ENGAGING, State.RUNNING, State.HOLDING)
+
+    @property
+    def rows_late(self) -> int:
+        """Rows that were due before they arrived."""
+        return self._schedule.rows_late
+
+    # What is measured
+
+    def on_joints(self, stamp_ns: int, q: Array, dq: Array | None) -> None:
+        """The newest joint state (J,) [rad], [rad/s]. One that is not finite counts as none: the stream grows stale."""
+        if np.isfinite(q).all():
+            self._measured = (stamp_ns, q, dq)
+
+    def on_gripper(self, width_m: float) -> None:
+        """The measured width [m]."""
+        if np.isfinite(width_m):
+            self._width_m = width_m
+
+    # A person's wishes; each raises HptRosError when it is refused
+
+    def engage(self, now_ns: int) -> None:
+        """Take the arm over where it stands and wait for the first chunk."""
+        self._machine.require(Event.ENGAGE)
+        q, dq = self._fresh_joints(now_ns)
+        if dq is not None and np.abs(dq).max() > MOVING_RAD_S:
+            joint = int(np.abs(dq).argmax())
+            raise EngageRefused(
+                f"{self._names[joint]} moves at {dq[joint]:.2f} rad/s", "wait until the arm stands still"
+            )
+        if self._gripper:
+            if self._width_m is None:
+                raise EngageRefused("gripper: no measured width yet", "start the gripper's node, or check its topic")
+            self._gripper.start(self._width_m)
+        self._horizon.start(now_ns, q)
+        self._machine.apply(Event.ENGAGE, "waiting for the first chunk")
+        self._engaged_ns = self._tick_ns = now_ns
+        self._settled_ns = now_ns + round(SETTLE_S * 1e9)
+        self._human_ns = None
+
+    def disengage(self) -> None:
+        """Let go. The last message that was sent ends in a brake."""
+        self._machine.apply(Event.DISENGAGE, "disengaged")
+
+    def hold(self) -> None:
+        """Decelerate and hold until `resume`."""
+        self._machine.apply(Event.HOLD, "held by a person")
+        self._recover_until_ns = 0
+
+    def resume(self, now_ns: int) -> None:
+        """Leave a hold: the next chunk passes the start guard like the first."""
+        self._machine.require(Event.RESUME)
+        self._fresh_joints(now_ns)
+        self._machine.apply(Event.RESUME, "waiting for a chunk after a hold")
+        self._engaged_ns = now_ns
+
+    def reset(self) -> None:
+        """Clear a fault."""
+        self._machine.apply(Event.RESET, "reset by a person")
+
+    def fault(self, reason: str) -> None:
+        """Stop sending, for good. The last message that was sent ends in a brake."""
+        self._machine.apply(Event.FAULT, reason)
+
+    # Chunks
+
+    def on_chunk(self, chunk: Chunk, now_ns: int) -> bool:
+        """Take a chunk that arrived at `now_ns`; whether it will be followed. A person's device goes before the policy."""
+        holding = self.state is State.HOLDING
+        if (
+            not self.active
+            or (self.state is State.ENGAGING and now_ns < self._settled_ns)
+            or (holding and now_ns > self._recover_until_ns)
+        ):
+            return False
+        try:
+            self._gate.check(chunk, self._engaged_ns, now_ns)
+            if chunk.by_human:
+                self._human_ns = now_ns
+            elif self._human_ns is not None and now_ns - self._human_ns <= self._policy_timeout_ns:
+                return False
+            if self.state is not State.RUNNING and not self._begin(chunk, now_ns):
+                return False
+        except ChunkRejected as rejection:
+            self.rejections[rejection.kind] += 1
+            self.last_rejection = rejection.message
+            return False
+        self._schedule.offer(chunk, now_ns)
+        self._chunk_ns = now_ns
+        self.chunks_accepted += 1
+        return True
+
+    def _begin(self, chunk: Chunk, now_ns: int) -> bool:
+        """The start guard. False: the arm stays where it is."""
+        if self._stale_joints(now_ns) or self._measured is None:
+            return False
+        live = chunk.rows[chunk.due_ns > self._horizon.end_ns]
+        if not len(live):
+            raise ChunkRejected("late", "every row was due before it could be executed")
+        gap = live[0, : len(self._names)] - self._measured[1]
+        joint = int(np.abs(gap).argmax())
+        allowed = self._embodiment.safety.start_mismatch_rad
+        if abs(gap[joint]) > allowed:
+            mismatch = (
+                f"{self._names[joint]} is {abs(gap[joint]):.2f} rad from the first target, allowed: {allowed:g} rad"
+            )
+            self._machine.apply(Event.MISMATCH, f"refused: {mismatch}")
+            raise ChunkRejected("mismatch", mismatch)
+        end = self._horizon.end
+        self._schedule.start(self._horizon.end_ns, end.q, end.dq, self._gripper.target_m if self._gripper else None)
+        self._machine.apply(Event.FIRST_CHUNK if self.state is State.ENGAGING else Event.RECOVERED, "following chunks")
+        return True
+
+    # The tick
+
+    def tick(self, now_ns: int) -> TickOutput:
+        """One control period. `now_ns` is when the tick was due, so that commands are evenly spaced."""
+        if self.active:
+            self._watch(now_ns)
+        if not self.active:
+            self.source = ""
+            return TickOutput()
+        self._tick_ns = now_ns
+        self._reference = None
+        try:
+            altered = self._horizon.advance(now_ns, self._wanted)
+        except UnsafeRequestError as error:
+            self.fault(error.message)
+            return TickOutput()
+        self.limited_ticks += altered
+        self.source = self._reference.source if self._reference else HOLD
+        gripper_m = self._switch_gripper(now_ns)
+        settled_ns = self._settled_ns if self.state is State.ENGAGING else 0
+        return TickOutput(self._horizon.command(settled_ns), self._label(), gripper_m)
+
+    def _watch(self, now_ns: int) -> None:
+        """Everything that ends a motion."""
+        if now_ns < self._tick_ns - CLOCK_JUMP_S * 1e9:
+            return self.fault(f"the clock went back by {(self._tick_ns - now_ns) / 1e9:.3f} s")
+        stale = self._stale_joints(now_ns)
+        if stale:
+            self._pause(Event.STALE_JOINTS, stale, now_ns)
+        elif self._measured is not None:
+            gap = np.abs(self._measured[1] - self._horizon.position)
+            joint, allowed = int(gap.argmax()), self._embodiment.safety.start_mismatch_rad
+            if gap[joint] > allowed:
+                return self.fault(
+                    f"the arm does not follow: {self._names[joint]} is {gap[joint]:.2f} rad from its command, allowed: {allowed:g} rad"
+                )
+        late_ns = now_ns - self._chunk_ns
+        if self.state is State.RUNNING and late_ns > self._policy_timeout_ns:
+            allowed_ms = self._policy_timeout_ns / 1e6
+            self._pause(
+                Event.STARVED,
+                f"{self.source or POLICY}: no good chunk for {late_ns / 1e6:.0f} ms, allowed: {allowed_ms:.0f} ms",
+                now_ns,
+            )
+        if self.state is State.ENGAGING and now_ns - self._engaged_ns > ENGAGE_TIMEOUT_S * 1e9:
+            self._machine.apply(Event.STARVED, f"no good chunk within {ENGAGE_TIMEOUT_S:g} s of the engagement")
+        return None
+
+    def _pause(self, event: Event, reason: str, now_ns: int) -> None:
+        if self._machine.apply(event, reason):
+            self._recover_until_ns = now_ns + round(GRACE_S * 1e9)
+
+    def _wanted(self, t_ns: int) -> Reference | None:
+        if self.state is not State.RUNNING:
+            return None
+        reference = self._schedule.sample(t_ns)
+        if reference is None:
+            self._pause(Event.STARVED, f"{self.source or POLICY}: the last row was due and no chunk followed", t_ns)
+        self._reference = reference
+        return reference
+
+    def _switch_gripper(self, now_ns: int) -> float | None:
+        wanted = self._reference.gripper_m if self._reference else None
+        if self._gripper and wanted is not None and self._gripper.update(wanted, now_ns):
+            return self._gripper.target_m
+        return None
+
+    def _label(self) -> Label:
+        end = self._horizon.end
+        position, velocity = end.q, end.dq
+        if self._gripper:
+            position, velocity = np.append(position, self._gripper.target_m), np.append(velocity, 0.0)
+        return Label(self._horizon.end_ns, position, velocity, self.source)
+
+    # Joint states
+
+    def _stale_joints(self, now_ns: int) -> str:
+        """Why the measured joints cannot be trusted now; empty if they can."""
+        if self._measured is None:
+            return f"joints: nothing received on {self._embodiment.joints.topic}"
+        age_ms, allowed_ms = (now_ns - self._measured[0]) / 1e6, self._joints_max_age_ns / 1e6
+        if abs(age_ms) <= allowed_ms:
+            return ""
+        where = "old" if age_ms > 0 else "ahead of the clock"
+        return f"joints: the newest sample is {abs(age_ms):.0f} ms {where}, allowed: {allowed_ms:.0f} ms"
+
+    def _fresh_joints(self, now_ns: int) -> tuple[Array, Array | None]:
+        stale = self._stale_joints(now_ns)
+        if stale or self._measured is None:
+            raise EngageRefused(stale, f"check that {self._embodiment.joints.topic} is published, and the clocks")
+        return self._measured[1], self._measured[2]

@@ -1,0 +1,124 @@
+"""Kinematics of the Franka Panda and FR3 arms with the Franka Hand: both share one Denavit-Hartenberg table.
+
+Source: Franka control parameters documentation, "Denavit-Hartenberg parameters" (Craig's convention), and
+franka_description for the hand. Frames: the base is `link0`; the tool centre point (TCP) lies between the finger tips.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+_A_D_ALPHA = (
+    (0.0, 0.333, 0.0),
+    (0.0, 0.0, -math.pi / 2),
+    (0.0, 0.316, math.pi / 2),
+    (0.0825, 0.0, math.pi / 2),
+    (-0.0825, 0.384, -math.pi / 2),
+    (0.0, 0.0, math.pi / 2),
+    (0.088, 0.0, math.pi / 2),
+)
+FLANGE_M = 0.107  # joint 7 to flange, along z
+HAND_YAW_RAD = -math.pi / 4  # flange to hand, about z
+TCP_M = 0.1034  # hand to TCP, along z
+_N = len(_A_D_ALPHA)
+
+
+def forward(q: ArrayLike) -> Array:
+    """Pose of the TCP in the base frame, (4, 4), for joint angles (7,) [rad]; translation [m]."""
+    pose: Array = reduce(np.matmul, _links(q)) @ _TCP
+    return pose
+
+
+def flange(q: ArrayLike) -> Array:
+    """Pose of the flange in the base frame, (4, 4)."""
+    pose: Array = reduce(np.matmul, _links(q)) @ _FLANGE
+    return pose
+
+
+def tcp_position(q: Sequence[float]) -> tuple[float, float, float]:
+    """TCP position [m] in the base frame for joint angles (7,) [rad], without numpy: some microseconds, for the control tick."""
+    x, y, z = 0.0, 0.0, FLANGE_M + TCP_M
+    for angle, (a, d, cos_alpha, sin_alpha) in zip(reversed(q), _BACKWARD, strict=True):
+        c, s = math.cos(angle), math.sin(angle)
+        x, y, z = a + c * x - s * y, s * x + c * y, z + d
+        y, z = cos_alpha * y - sin_alpha * z, sin_alpha * y + cos_alpha * z
+    return x, y, z
+
+
+def jacobian(q: ArrayLike) -> Array:
+    """Geometric Jacobian of the TCP, (6, 7): linear [m/rad] above angular rows, in the base frame."""
+    frames = np.empty((_N, 4, 4))
+    pose = np.eye(4)
+    for i, link in enumerate(_links(q)):
+        pose = pose @ link
+        frames[i] = pose
+    tcp = (pose @ _TCP)[:3, 3]
+    axes = frames[:, :3, 2]
+    return np.vstack([np.cross(axes, tcp - frames[:, :3, 3]).T, axes.T])
+
+
+def pose_error(current: Array, target: Array) -> Array:
+    """The twist (6,) that turns pose `current` into `target` in one second: [m] above the rotation vector [rad], base frame."""
+    rotation = target[:3, :3] @ current[:3, :3].T
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    sine = float(np.linalg.norm(axis)) / 2
+    angle = math.atan2(sine, (float(np.trace(rotation)) - 1) / 2)
+    if sine > 1e-9:
+        vector = axis * (angle / (2 * sine))
+    elif angle < 1:  # no rotation left
+        vector = axis / 2
+    else:  # half a turn: the axis is the eigenvector of eigenvalue 1
+        column = int(np.argmax(np.diag(rotation)))
+        half = (rotation[:, column] + np.eye(3)[column]) / 2
+        vector = half / np.linalg.norm(half) * angle
+    return np.concatenate([target[:3, 3] - current[:3, 3], vector])
+
+
+def differential_ik(q: ArrayLike, twist: ArrayLike, damping: float = 0.03, posture: ArrayLike | None = None) -> Array:
+    """Joint velocities (7,) [rad/s] for a TCP twist (6,) [m/s, rad/s] in the base frame, by damped least squares.
+
+    Args:
+        damping: bounds the speeds near singularities, where the twist is then only approached.
+        posture: joint velocities (7,) [rad/s] wished for; only their null-space part, which leaves the TCP alone, is used.
+    """
+    matrix = jacobian(q)
+    wished = np.zeros(_N) if posture is None else np.asarray(posture, dtype=float)
+    gram = matrix @ matrix.T + damping**2 * np.eye(6)
+    velocities: Array = wished + matrix.T @ np.linalg.solve(gram, np.asarray(twist, dtype=float) - matrix @ wished)
+    return velocities
+
+
+def _links(q: ArrayLike) -> Array:
+    """Transforms from each joint's frame to the one before, (7, 4, 4)."""
+    angles = np.asarray(q, dtype=float)
+    turn = np.zeros((_N, 4, 4))
+    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(angles)
+    turn[:, 1, 0] = np.sin(angles)
+    turn[:, 0, 1] = -turn[:, 1, 0]
+    turn[:, 2, 2] = turn[:, 3, 3] = 1.0
+    links: Array = _FIXED @ turn
+    return links
+
+
+def _fixed(a: float, d: float, alpha: float) -> Array:
+    """The part of a link's transform that does not turn: Rot_x(alpha) Trans_x(a) Trans_z(d)."""
+    c, s = math.cos(alpha), math.sin(alpha)
+    return np.array([[1, 0, 0, a], [0, c, -s, -d * s], [0, s, c, d * c], [0, 0, 0, 1]])
+
+
+def _tool(yaw_rad: float, z_m: float) -> Array:
+    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
+    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, z_m], [0, 0, 0, 1.0]])
+
+
+_BACKWARD = tuple((a, d, math.cos(alpha), math.sin(alpha)) for a, d, alpha in reversed(_A_D_ALPHA))
+_FIXED = np.stack([_fixed(*row) for row in _A_D_ALPHA])
+_FLANGE = _tool(0.0, FLANGE_M)
+_TCP = _tool(HAND_YAW_RAD, FLANGE_M + TCP_M)

@@ -1,0 +1,87 @@
+"""What the commander may do, as a table: (state, event) -> state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from hpt_ros.errors import HptRosError
+
+
+class State(Enum):
+    """IDLE sends nothing. ENGAGING and HOLDING hold the arm still. RUNNING follows chunks. FAULT is left by a person only."""
+
+    IDLE = "IDLE"
+    ENGAGING = "ENGAGING"
+    RUNNING = "RUNNING"
+    HOLDING = "HOLDING"
+    FAULT = "FAULT"
+
+
+class Event(Enum):
+    """A person's wishes (`engage` to `reset`), then what the commander sees by itself."""
+
+    ENGAGE = "engage"
+    DISENGAGE = "disengage"
+    HOLD = "hold"
+    RESUME = "resume"
+    RESET = "reset"
+    FIRST_CHUNK = "first chunk accepted"
+    MISMATCH = "first chunk too far from the arm"
+    STARVED = "chunks late or used up"
+    STALE_JOINTS = "joint states late"
+    RECOVERED = "chunks and joint states fresh again"
+    FAULT = "fault"
+
+
+COMMANDS = (Event.ENGAGE, Event.DISENGAGE, Event.HOLD, Event.RESUME, Event.RESET)
+
+_I, _E, _R, _H, _F = State.IDLE, State.ENGAGING, State.RUNNING, State.HOLDING, State.FAULT
+
+TABLE: Mapping[Event, Mapping[State, State]] = {
+    # A pair that is not here: a person's wish is refused, what the commander sees changes nothing.
+    Event.ENGAGE: {_I: _E},
+    Event.DISENGAGE: {_I: _I, _E: _I, _R: _I, _H: _I},
+    Event.HOLD: {_E: _H, _R: _H, _H: _H},
+    Event.RESUME: {_H: _E},
+    Event.RESET: {_F: _I},
+    Event.FIRST_CHUNK: {_E: _R},
+    Event.MISMATCH: {_E: _I},
+    Event.STARVED: {_E: _I, _R: _H},
+    Event.STALE_JOINTS: {_E: _I, _R: _H},
+    Event.RECOVERED: {_H: _R},
+    Event.FAULT: {_I: _F, _E: _F, _R: _F, _H: _F},
+}
+
+
+class TransitionRefused(HptRosError):
+    """A person's wish that makes no sense in the present state."""
+
+
+class StateMachine:
+    """The present state and why it is so."""
+
+    def __init__(self) -> None:
+        self.state, self.reason = State.IDLE, "start-up"
+
+    def require(self, event: Event) -> None:
+        """Refuse a wish before anything is done for it.
+
+        Raises:
+            TransitionRefused: a wish that the table does not have for this state.
+        """
+        if event in COMMANDS and self.state not in TABLE[event]:
+            allowed = ", ".join(state.value for state in TABLE[event])
+            raise TransitionRefused(f"{event.value} is refused in {self.state.value}", f"possible in: {allowed}")
+
+    def apply(self, event: Event, reason: str) -> bool:
+        """Go where the table says; whether the state changed. The reason is kept unless the table has no such pair.
+
+        Raises:
+            TransitionRefused: as `require`.
+        """
+        self.require(event)
+        before, after = self.state, TABLE[event].get(self.state)
+        if after is not None:
+            self.state, self.reason = after, reason
+        return self.state is not before

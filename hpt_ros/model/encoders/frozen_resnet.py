@@ -1,0 +1,80 @@
+"""The paper's image encoder: ResNet-18 with ImageNet weights that training never changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hpt_ros.configuration import check
+from hpt_ros.embodiment import Camera
+from hpt_ros.errors import DataError
+from hpt_ros.model.encoders.images import to_network
+from hpt_ros.model.encoders.resnet18 import FEATURE_DIM, ResNet18
+from hpt_ros.model.weights import load_exactly, read_tensors
+
+URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class FrozenResNet18(nn.Module):
+    """Images by camera name, each uint8 (N, T, H, W, 3) -> features (N, T, M, P, 512), P = 49 for 224 x 224 pixels.
+
+    All views go through the network in one batch. Batch-norm statistics stay those of the weights, in training too.
+    """
+
+    feature_dim = FEATURE_DIM
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, cameras: tuple[Camera, ...]) -> None:
+        super().__init__()
+        sizes = {camera.name: camera.size_px for camera in cameras}
+        check(
+            len(set(sizes.values())) == 1,
+            "cameras",
+            sizes,
+            "one size_px for all cameras with encoder resnet18",
+            "give the cameras of the embodiment the same size_px, or train encoder spatial_softmax",
+        )
+        self.cameras = tuple(sizes)
+        self.net = ResNet18().requires_grad_(False).eval()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD), persistent=False)
+
+    def load(self, path: Path) -> None:
+        """Fill the network from torchvision's file (.pth or .safetensors).
+
+        Raises:
+            DataError: no such file, damaged, or not exactly the tensors of ResNet-18.
+        """
+        if not path.is_file():
+            raise DataError(
+                f"the weights of the image encoder are missing: {path}",
+                f"mkdir -p {path.parent} && curl -L -o {path} {URL}   (or set encoder.weights: random)",
+            )
+        _check_published_hash(path)
+        load_exactly(self.net, read_tensors(path), path)
+
+    def train(self, mode: bool = True) -> FrozenResNet18:
+        super().train(mode)
+        self.net.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
+        views = torch.stack([images[name] for name in self.cameras], dim=2)
+        maps = self.net(to_network(views, self.mean, self.std).contiguous(memory_format=torch.channels_last))
+        tokens: Tensor = maps.flatten(2).transpose(1, 2).reshape(*views.shape[:3], -1, FEATURE_DIM)
+        return tokens
+
+
+def _check_published_hash(path: Path) -> None:
+    """Files of download.pytorch.org carry the start of their SHA-256 in their name."""
+    expected = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    if expected and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(expected[1]):
+        raise DataError(f"{path}: the content does not have the hash {expected[1]} of its name", "download it again")

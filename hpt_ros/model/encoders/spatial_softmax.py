@@ -1,0 +1,64 @@
+"""A small CNN per camera, trained with the policy, that reports where it sees things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hpt_ros.embodiment import Camera
+from hpt_ros.model.encoders.images import to_network
+
+CHANNELS = 64
+
+
+class SpatialSoftmax(nn.Module):
+    """Feature map (B, C, H, W) -> expected image coordinates (B, 2 C) in [-1, 1]: all x, then all y.
+
+    Source: Levine et al., "End-to-end training of deep visuomotor policies", section 5.2.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        height, width = features.shape[-2:]
+        weights = features.flatten(2).softmax(-1).view(features.shape)
+        x = weights.sum(2) @ torch.linspace(-1, 1, width, device=features.device)
+        y = weights.sum(3) @ torch.linspace(-1, 1, height, device=features.device)
+        return torch.cat([x, y], dim=1)
+
+
+class SpatialSoftmaxEncoder(nn.Module):
+    """Images by camera name, each uint8 (N, T, H, W, 3) -> features (N, T, M, 1, 128), one token a view.
+
+    Cameras have weights of their own and may differ in size.
+    """
+
+    feature_dim = 2 * CHANNELS
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, cameras: tuple[Camera, ...]) -> None:
+        super().__init__()
+        self.views = nn.ModuleDict({camera.name: _view() for camera in cameras})
+        self.register_buffer("mean", torch.full((3,), 0.5), persistent=False)
+        self.register_buffer("std", torch.full((3,), 0.5), persistent=False)
+
+    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
+        features = [self._encode(view, images[name]) for name, view in self.views.items()]
+        return torch.stack(features, dim=2).unsqueeze(3)
+
+    def _encode(self, view: nn.Module, images: Tensor) -> Tensor:
+        pixels = to_network(images, self.mean, self.std)
+        out: Tensor = view(pixels).view(*images.shape[:2], self.feature_dim)
+        return out
+
+
+def _view() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, stride=2, padding=2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(32, CHANNELS, 3, stride=2, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+        SpatialSoftmax(),
+    )

@@ -1,0 +1,49 @@
+"""Stem: what one embodiment's modality looks like -> a fixed number of tokens that any trunk can read."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hpt_ros.model.positions import add_positions
+
+
+class CrossAttention(nn.Module):
+    """Learnt queries (1, Q, D) attend to each context of a batch (N, L, D), giving (N, Q, D); no residual, as published."""
+
+    def __init__(self, width: int, heads: int, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.to_q = nn.Linear(width, heads * head_dim, bias=False)
+        self.to_kv = nn.Linear(width, 2 * heads * head_dim, bias=False)
+        self.to_out = nn.Linear(heads * head_dim, width)
+
+    def forward(self, queries: Tensor, context: Tensor) -> Tensor:
+        q = self._split(self.to_q(queries)).expand(len(context), -1, -1, -1)
+        k, v = map(self._split, self.to_kv(context).chunk(2, dim=-1))
+        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class Stem(nn.Module):
+    """Features (N, T, M, ..., D) of T samples and M views -> tokens (N, Q, embed_dim).
+
+    Source: HPT, section 3.1: positions over the flattened T*M*... axis, an MLP, then attention from learnt queries.
+    """
+
+    def __init__(
+        self, input_dim: int, *, hidden: int, embed_dim: int, tokens: int, heads: int, head_dim: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(1, tokens, embed_dim) * 0.02)
+        self.net = nn.Sequential(nn.Linear(input_dim, hidden), nn.SiLU(), nn.Linear(hidden, embed_dim))
+        self.cross_attention = CrossAttention(embed_dim, heads, head_dim, dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.cross_attention(self.tokens, self.net(add_positions(features.flatten(1, -2))))
+        return out

@@ -1,0 +1,84 @@
+"""Trunk: the transformer that all embodiments share. Parameter names are those of the published `trunk.pth`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Self-attention in which every token can also attend to one learnt key and value (`bias_k`, `bias_v`)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.bias_k = nn.Parameter(torch.empty(1, 1, width))
+        self.bias_v = nn.Parameter(torch.empty(1, 1, width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.xavier_normal_(self.bias_k)
+        nn.init.xavier_normal_(self.bias_v)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        n = len(tokens)
+        q, k, v = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        k = torch.cat([k, self.bias_k.expand(n, -1, -1)], dim=1)
+        v = torch.cat([v, self.bias_v.expand(n, -1, -1)], dim=1)
+        attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v))
+        out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class MLP(nn.Module):
+    """Two layers, four times as wide in between."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return out
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP, each with a residual that a sample skips with probability `drop_path` in training."""
+
+    def __init__(self, width: int, heads: int, drop_path: float) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.norm_1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.norm_2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = MLP(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self._drop(self.attn(self.norm_1(tokens)))
+        return tokens + self._drop(self.mlp(self.norm_2(tokens)))
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        return branch * branch.new_empty(len(branch), 1, 1).bernoulli_(keep) / keep
+
+
+class Trunk(nn.Module):
+    """Tokens (N, L, width) -> tokens (N, L, width); no norm after the last block."""
+
+    def __init__(self, width: int, num_blocks: int, num_heads: int, drop_path: float) -> None:
+        super().__init__()
+        rates = [drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
+        blocks = nn.Sequential(*(Block(width, num_heads, rate) for rate in rates))
+        self.trunk = nn.ModuleDict({"blocks": blocks})
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.trunk["blocks"](tokens)
+        return out

@@ -1,0 +1,77 @@
+"""Settings of a fine-tuning run; presets lie in config/finetune."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpt_ros.configuration import check, from_mapping, load_yaml
+from hpt_ros.errors import ConfigError
+from hpt_ros.model.config import PolicyConfig
+from hpt_ros.paths import config_dir
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up, then a cosine to zero over the remaining steps; `grad_clip` bounds the norm of the gradient."""
+
+    lr: float
+    warmup_steps: int
+    weight_decay: float
+    grad_clip: float
+
+    def __post_init__(self) -> None:
+        check(self.lr > 0, "lr", self.lr, "> 0")
+        check(self.warmup_steps >= 0, "warmup_steps", self.warmup_steps, ">= 0")
+        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
+        check(self.grad_clip > 0, "grad_clip", self.grad_clip, "> 0")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """`fraction` of the episodes is held out; every `every_steps` at most `max_windows` of their windows are scored."""
+
+    fraction: float = 0.1
+    every_steps: int = 100
+    max_windows: int = 256
+
+    def __post_init__(self) -> None:
+        check(0 <= self.fraction < 1, "fraction", self.fraction, "0 or more, below 1")
+        check(self.every_steps >= 1, "every_steps", self.every_steps, "at least 1")
+        check(self.max_windows >= 1, "max_windows", self.max_windows, "at least 1")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Everything that shapes the result of fine-tuning, besides demonstrations, trunk and seed."""
+
+    policy: PolicyConfig
+    optimizer: OptimizerConfig
+    steps: int
+    batch_size: int
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+
+    def __post_init__(self) -> None:
+        check(self.steps >= 1, "steps", self.steps, "at least 1")
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+
+
+def finetune_presets() -> list[str]:
+    """Names that `load_finetune_config` knows without a path."""
+    return sorted(path.stem for path in config_dir("finetune").glob("*.yaml"))
+
+
+def load_finetune_config(name_or_path: str | Path) -> FinetuneConfig:
+    """The settings of a preset (`sim`) or of a YAML file.
+
+    Raises:
+        ConfigError: no such preset or file, or a value in it that cannot be accepted.
+    """
+    text = str(name_or_path)
+    path = Path(text) if text.endswith((".yaml", ".yml")) else config_dir("finetune") / f"{text}.yaml"
+    if not path.is_file():
+        raise ConfigError("preset", text, f"a .yaml file, or one of {', '.join(finetune_presets())}")
+    try:
+        return from_mapping(FinetuneConfig, load_yaml(path))
+    except ConfigError as error:
+        raise error.under(f"{path}: ") from None

@@ -1,0 +1,106 @@
+"""Fine-tune a policy on demonstrations of one embodiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpt_ros.configuration import to_mapping
+from hpt_ros.demos import Demos
+from hpt_ros.model import HPTPolicy, TrunkReport, initialised_trunk, load_trunk, save_checkpoint
+from hpt_ros.training.config import FinetuneConfig
+from hpt_ros.training.learner import Learner, ParameterCount, count_parameters
+from hpt_ros.training.loop import Outcome, Progress, run_steps
+from hpt_ros.training.run_folder import RunFolder
+from hpt_ros.training.windows import DemosLike, Windows, all_episodes, data_hash, hold_out
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run used and what came out; also the content of report.json."""
+
+    out: str
+    outcome: Outcome
+    episodes: int
+    held_out_episodes: int
+    windows: int
+    parameters: dict[str, ParameterCount]
+    trunk: TrunkReport
+
+
+def finetune(
+    config: FinetuneConfig,
+    demos: Sequence[Path],
+    out: Path,
+    *,
+    trunk: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    overwrite: bool = False,
+    progress: Progress = lambda _: None,
+) -> RunReport:
+    """Train on the demonstration sets `demos` and write the run folder `out`.
+
+    `out` then holds the checkpoints `initial` (the untrained network with the same normaliser), `best` (lowest loss on
+    held-out episodes; without any, the last) and `last`, `metrics.jsonl` and `report.json`. On a CPU the same seed,
+    data and number of threads give the same weights.
+
+    Raises:
+        DataError: demonstrations, trunk or encoder weights that cannot be used.
+        FingerprintError: demonstration sets of different embodiments.
+        BusyError: `out` exists, or another run writes to it.
+        DivergedError: a loss that is not finite.
+    """
+    folder = RunFolder(out, overwrite)
+    sets = [Demos.open(path) for path in demos]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return train(config, sets, folder, trunk=trunk, seed=seed, device=device, progress=progress)
+
+
+def train(
+    config: FinetuneConfig,
+    sets: Sequence[DemosLike],
+    folder: RunFolder,
+    *,
+    trunk: Path | None,
+    seed: int,
+    device: str,
+    progress: Progress,
+) -> RunReport:
+    """`finetune` on opened sets, with torch's generator already seeded."""
+    training, held_out = hold_out(all_episodes(sets), config.validation.fraction, seed)
+    windows, unseen = Windows(training), Windows(held_out)
+    policy = HPTPolicy(config.policy, sets[0].embodiment)
+    trunk_report = load_trunk(policy, trunk) if trunk else initialised_trunk(policy)
+    policy.scaling.fit(*windows.rows())
+    policy.to(device)
+    provenance = {
+        "data": {"sets": [str(demos.path) for demos in sets], "hash": data_hash(sets)},
+        "settings": to_mapping(config),
+        "seed": seed,
+        "trunk": asdict(trunk_report),
+    }
+    learner = Learner(config, policy, windows, seed)
+    with folder:
+
+        def save(name: str, metrics: Mapping[str, Any]) -> None:
+            save_checkpoint(folder.path / name, policy, sets[0].embodiment, {**provenance, "metrics": metrics})
+
+        save("initial", {"step": 0})
+        outcome = run_steps(config, learner, unseen, folder, save, progress)
+        report = RunReport(
+            out=str(folder.out),
+            outcome=outcome,
+            episodes=len(training),
+            held_out_episodes=len(held_out),
+            windows=len(windows),
+            parameters=count_parameters(policy),
+            trunk=trunk_report,
+        )
+        folder.write_report(asdict(report))
+    return report

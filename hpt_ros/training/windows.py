@@ -1,0 +1,153 @@
+"""Batches of training windows out of demonstration sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpt_ros.embodiment import Embodiment, require_same
+from hpt_ros.errors import DataError
+from hpt_ros.model import Batch
+
+
+class EpisodeLike(Protocol):
+    """Ticks [start, stop) of a set."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+
+
+class WindowLike(Protocol):
+    """One training sample: state (T, S), images by camera (T, H, W, 3), action (rows, A), valid (rows,)."""
+
+    @property
+    def state(self) -> NDArray[np.float32]: ...
+    @property
+    def images(self) -> Mapping[str, NDArray[np.uint8]]: ...
+    @property
+    def action(self) -> NDArray[np.float32]: ...
+    @property
+    def valid(self) -> NDArray[np.bool_]: ...
+
+
+class DemosLike(Protocol):
+    """What training reads of a demonstration set (`hpt_ros.demos.Demos`)."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def embodiment(self) -> Embodiment: ...
+    @property
+    def episodes(self) -> Sequence[EpisodeLike]: ...
+    @property
+    def state(self) -> NDArray[np.float32]: ...
+    @property
+    def command(self) -> NDArray[np.float32]: ...
+    def window(self, i: int) -> WindowLike: ...
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Ticks [start, stop) of one of several sets."""
+
+    demos: DemosLike
+    start: int
+    stop: int
+
+
+def all_episodes(sets: Sequence[DemosLike]) -> list[Episode]:
+    """The episodes of several sets of one embodiment.
+
+    Raises:
+        FingerprintError: sets whose tensors differ.
+        DataError: no set, or no episode in them.
+    """
+    if not sets:
+        raise DataError("no demonstration set given", "name at least one folder that `hpt-ros convert` wrote")
+    for other in sets[1:]:
+        require_same(sets[0].embodiment, other.embodiment, str(sets[0].path), str(other.path))
+    episodes = [Episode(demos, e.start, e.stop) for demos in sets for e in demos.episodes if e.stop > e.start]
+    if not episodes:
+        raise DataError(f"no episodes in {', '.join(str(demos.path) for demos in sets)}", "record and convert some")
+    return episodes
+
+
+def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[list[Episode], list[Episode]]:
+    """Split whole episodes at random into (training, validation); a fraction above 0 holds out at least one.
+
+    Raises:
+        DataError: too few episodes to hold any out.
+    """
+    count = 0 if fraction == 0 else max(1, round(fraction * len(episodes)))
+    if count >= len(episodes):
+        raise DataError(
+            f"{len(episodes)} episodes are too few to hold out {count} for validation",
+            "record more, or set validation.fraction: 0",
+        )
+    held = set(np.random.default_rng(seed).permutation(len(episodes))[:count].tolist())
+    return (
+        [e for i, e in enumerate(episodes) if i not in held],
+        [e for i, e in enumerate(episodes) if i in held],
+    )
+
+
+class Windows:
+    """The windows of some episodes, one per tick, in the order of the episodes."""
+
+    def __init__(self, episodes: Sequence[Episode]) -> None:
+        self.episodes = tuple(episodes)
+        self._index = [(e.demos, tick) for e in episodes for tick in range(e.start, e.stop)]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """These windows as one batch on the CPU."""
+        windows = [demos.window(tick) for demos, tick in (self._index[i] for i in indices)]
+        return Batch(
+            state=_stack([w.state for w in windows]),
+            images={name: _stack([w.images[name] for w in windows]) for name in windows[0].images},
+            action=_stack([w.action for w in windows]),
+            valid=_stack([w.valid for w in windows]),
+        )
+
+    def rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """State (N, S) and command (N, A) of every tick."""
+        state = np.concatenate([e.demos.state[e.start : e.stop] for e in self.episodes])
+        command = np.concatenate([e.demos.command[e.start : e.stop] for e in self.episodes])
+        return state, command
+
+
+def shuffled(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Index batches without end: every index once before any comes twice; the order of an epoch depends on (seed, epoch) alone."""
+    queue, epoch = np.empty(0, np.int64), 0
+    while True:
+        while len(queue) < batch_size:
+            queue = np.concatenate([queue, np.random.default_rng((seed, epoch)).permutation(count)])
+            epoch += 1
+        yield queue[:batch_size]
+        queue = queue[batch_size:]
+
+
+def data_hash(sets: Sequence[DemosLike]) -> str:
+    """16 hex digits over states, commands and episode bounds of all sets; the images come from the same ticks."""
+    digest = hashlib.sha256()
+    for demos in sets:
+        digest.update(repr([(e.start, e.stop) for e in demos.episodes]).encode())
+        digest.update(np.ascontiguousarray(demos.state).data)
+        digest.update(np.ascontiguousarray(demos.command).data)
+    return digest.hexdigest()[:16]
+
+
+def _stack(arrays: Sequence[NDArray[np.generic]]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpt_ros.cli.main import main
+from hpt_ros.demos import Demos, Episode
+from hpt_ros.demos.store import FORMAT_VERSION, INDEX
+from hpt_ros.embodiment import embodiment_to, fingerprint
+from hpt_ros.model import load_checkpoint
+from hpt_ros.training.windows import Windows, all_episodes
+
+
+@pytest.fixture
+def folder(demos: Any, tmp_path: Path) -> Path:
+    """The demonstrations in memory, as `convert` would write them."""
+    folder = tmp_path / "demos"
+    (folder / "images").mkdir(parents=True)
+    np.save(folder / "state.npy", demos.state)
+    np.save(folder / "command.npy", demos.command)
+    np.save(folder / "tick_ns.npy", np.arange(len(demos.state)))
+    for name, pixels in demos.images.items():
+        np.save(folder / "images" / f"{name}.npy", pixels)
+    episodes = [asdict(Episode(e.start, e.stop, 1.0, "reach", "", "", "", "", "")) for e in demos.episodes]
+    index = {
+        "format": FORMAT_VERSION,
+        "embodiment": embodiment_to(demos.embodiment),
+        "fingerprint": fingerprint(demos.embodiment),
+        "episodes": episodes,
+        "statistics": {},
+        "sync": {},
+    }
+    (folder / INDEX).write_text(json.dumps(index))
+    return folder
+
+
+def test_command_trains_and_sums_up(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "runs" / "reach"
+    options = ["--preset", "quick", "--steps", "3", "--seed", "5", "--threads", "1", "--device", "cpu"]
+    assert main(["finetune", str(folder), "--out", str(out), *options]) == 0
+    printed = capsys.readouterr().err
+    assert "3 steps" in printed
+    assert str(out / "last") in printed.replace("\n", "")
+    checkpoint = load_checkpoint(out / "last")
+    assert checkpoint.provenance["seed"] == 5
+    assert checkpoint.provenance["settings"]["steps"] == 3
+    assert checkpoint.provenance["data"]["sets"] == [str(folder)]
+
+
+def test_real_demonstrations_give_the_same_batches_as_those_in_memory(folder: Path, demos: Any) -> None:
+    ticks = range(0, len(demos.state), 7)
+    stored = Windows(all_episodes([Demos.open(folder)])).batch(ticks)
+    memory = Windows(all_episodes([demos])).batch(ticks)
+    assert np.array_equal(stored.action, memory.action)  # type: ignore[arg-type]
+    assert np.array_equal(stored.valid, memory.valid)  # type: ignore[arg-type]
+    assert all(np.array_equal(stored.images[name], memory.images[name]) for name in demos.images)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--preset", "fast"], 2, "quick, real_robot, sim"),
+        (["--trunk", "absent"], 5, "no trunk at absent"),
+        (["--preset", "real_robot"], 5, "curl -L -o"),
+        (["--steps", "0"], 2, "steps"),
+    ],
+)
+def test_bad_options_are_refused_and_leave_nothing(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["finetune", str(folder), "--out", "run", *options]) == code
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["demos"]
+
+
+def test_folder_without_demonstrations_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", str(tmp_path), "--out", str(tmp_path / "run")]) == 5
+    assert "hpt-ros convert" in capsys.readouterr().err
