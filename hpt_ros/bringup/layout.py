@@ -97,7 +97,7 @@ _RECORDER = Process(
     {"embodiment": "embodiment", "bags_dir": "bags_dir"},
     when="bags_dir",
 )
-_EXPERT = Process("expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment", "task": "task"}, when="expert")
+_EXPERT = Process("expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment"}, when="expert")
 
 _TASK = Argument("task", "task of the simulated scene: reach, lift or push", "reach")
 _SEED = Argument("seed", "seed of the first scene", "0")

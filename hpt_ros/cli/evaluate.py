@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpt_ros.nodes.session import Session
 
 _VIDEO_RATE_HZ = 10.0
+_STATUS_SETTLED_S = 0.5  # after an engagement, until which the status may still be the one before
 
 
 def evaluate(
@@ -94,24 +95,27 @@ def _run_trials(session: Session, log: TrialLog, header: dict[str, Any], trials:
 
 def _simulated_trial(session: Session, header: dict[str, Any], index: int) -> Trial:
     seed = header["seed"] + index
-    session.trigger("/hpt_ros/commander/disengage")
     session.reset_scene(header["task"], seed)
     before = _counters(session)
     session.engage()
     began = time.monotonic()
-    termination = _wait_for_end(session, began + header["timeout_s"])
+    termination = _wait_for_end(session, began, header["timeout_s"])
     return _row(session, before, index, seed, float(termination == "success"), termination, time.monotonic() - began)
 
 
-def _wait_for_end(session: Session, deadline_s: float) -> str:
+def _wait_for_end(session: Session, began_s: float, timeout_s: float) -> str:
     def end() -> str:
+        elapsed_s = time.monotonic() - began_s
+        state = session.latest["commander"].state
         if session.latest["sim"].success:
             return "success"
-        if session.latest["commander"].state == "FAULT":
+        if state == "FAULT":
             return "fault"
-        return "timeout" if time.monotonic() > deadline_s else ""
+        if state == "IDLE" and elapsed_s > _STATUS_SETTLED_S:
+            return "refused"
+        return "timeout" if elapsed_s > timeout_s else ""
 
-    ended: str = session.wait_for("the trial's end", end, deadline_s - time.monotonic() + 5.0)
+    ended: str = session.wait_for("the trial's end", end, timeout_s + 5.0)
     return ended
 
 

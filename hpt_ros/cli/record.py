@@ -97,11 +97,10 @@ def _record_expert(job: _Job, done: int, target: int, seed: int, timeout_s: floa
 
 def _demonstrate(job: _Job, seed: int, timeout_s: float) -> bool:
     session = job.session
-    session.trigger("/hpt_ros/commander/disengage")
     session.reset_scene(job.task, seed)
     session.engage()
-    job.start()
-    session.trigger("/hpt_ros/expert/start")
+    session.insist(job.start)
+    session.insist(lambda: session.trigger("/hpt_ros/expert/start"))
     with contextlib.suppress(TimeoutError):
         session.wait_for("success", lambda: _ended(session), timeout_s)
     succeeded = bool(session.latest["sim"].success)

@@ -57,6 +57,7 @@ class Commander:
         self._embodiment = embodiment
         safety, joints = embodiment.safety, embodiment.joints
         self._names = joints.names
+        self._period_ns = round(1e9 / embodiment.command.rate_hz)
         self._joints_max_age_ns = round(joints.timing.max_age_s * 1e9)
         self._policy_timeout_ns = round(safety.policy_timeout_s * 1e9)
         self._machine = StateMachine()
@@ -65,6 +66,7 @@ class Commander:
         self._horizon = Horizon(Limiter(safety, joints.names, 1 / embodiment.command.rate_hz))
         self._gripper = GripperSwitch(embodiment.gripper.max_width_m) if embodiment.gripper else None
         self._measured: tuple[int, Array, Array | None] | None = None
+        self._ahead_ns = 0
         self._width_m: float | None = None
         self._engaged_ns = self._settled_ns = self._chunk_ns = self._recover_until_ns = self._tick_ns = 0
         self._human_ns: int | None = None
@@ -96,8 +98,13 @@ class Commander:
 
     # What is measured
 
-    def on_joints(self, stamp_ns: int, q: Array, dq: Array | None) -> None:
-        """The newest joint state (J,) [rad], [rad/s]. One that is not finite counts as none: the stream grows stale."""
+    def on_joints(self, stamp_ns: int, q: Array, dq: Array | None, now_ns: int) -> None:
+        """The newest joint state (J,) [rad], [rad/s], read at `now_ns`.
+
+        One that is not finite counts as none: the stream grows stale. A stamp ahead of the clock by more than a period
+        shows that the arm's clock is ahead: it would take our commands for old ones.
+        """
+        self._ahead_ns = stamp_ns - now_ns
         if np.isfinite(q).all():
             self._measured = (stamp_ns, q, dq)
 
@@ -186,13 +193,7 @@ class Commander:
         live = chunk.rows[chunk.due_ns > self._horizon.end_ns]
         if not len(live):
             raise ChunkRejected("late", "every row was due before it could be executed")
-        gap = live[0, : len(self._names)] - self._measured[1]
-        joint = int(np.abs(gap).argmax())
-        allowed = self._embodiment.safety.start_mismatch_rad
-        if abs(gap[joint]) > allowed:
-            mismatch = (
-                f"{self._names[joint]} is {abs(gap[joint]):.2f} rad from the first target, allowed: {allowed:g} rad"
-            )
+        if mismatch := self._too_far(live[0, : len(self._names)] - self._measured[1], "the first target"):
             self._machine.apply(Event.MISMATCH, f"refused: {mismatch}")
             raise ChunkRejected("mismatch", mismatch)
         end = self._horizon.end
@@ -225,28 +226,30 @@ class Commander:
     def _watch(self, now_ns: int) -> None:
         """Everything that ends a motion."""
         if now_ns < self._tick_ns - CLOCK_JUMP_S * 1e9:
-            return self.fault(f"the clock went back by {(self._tick_ns - now_ns) / 1e9:.3f} s")
-        stale = self._stale_joints(now_ns)
-        if stale:
+            self.fault(f"the clock went back by {(self._tick_ns - now_ns) / 1e9:.3f} s")
+        elif stale := self._stale_joints(now_ns):
             self._pause(Event.STALE_JOINTS, stale, now_ns)
-        elif self._measured is not None:
-            gap = np.abs(self._measured[1] - self._horizon.position)
-            joint, allowed = int(gap.argmax()), self._embodiment.safety.start_mismatch_rad
-            if gap[joint] > allowed:
-                return self.fault(
-                    f"the arm does not follow: {self._names[joint]} is {gap[joint]:.2f} rad from its command, allowed: {allowed:g} rad"
-                )
-        late_ns = now_ns - self._chunk_ns
-        if self.state is State.RUNNING and late_ns > self._policy_timeout_ns:
-            allowed_ms = self._policy_timeout_ns / 1e6
+        elif astray := self._astray():
+            self.fault(f"the arm does not follow: {astray}")
+        late_ms, allowed_ms = (now_ns - self._chunk_ns) / 1e6, self._policy_timeout_ns / 1e6
+        if self.state is State.RUNNING and late_ms > allowed_ms:
+            who = self.source or POLICY
             self._pause(
-                Event.STARVED,
-                f"{self.source or POLICY}: no good chunk for {late_ns / 1e6:.0f} ms, allowed: {allowed_ms:.0f} ms",
-                now_ns,
+                Event.STARVED, f"{who}: no good chunk for {late_ms:.0f} ms, allowed: {allowed_ms:.0f} ms", now_ns
             )
         if self.state is State.ENGAGING and now_ns - self._engaged_ns > ENGAGE_TIMEOUT_S * 1e9:
             self._machine.apply(Event.STARVED, f"no good chunk within {ENGAGE_TIMEOUT_S:g} s of the engagement")
-        return None
+
+    def _astray(self) -> str:
+        """The measured joint that is too far from its command; empty if none is."""
+        assert self._measured is not None, "not stale"
+        return self._too_far(self._measured[1] - self._horizon.position, "its command")
+
+    def _too_far(self, gap: Array, what: str) -> str:
+        joint, allowed = int(np.abs(gap).argmax()), self._embodiment.safety.start_mismatch_rad
+        if abs(gap[joint]) <= allowed:
+            return ""
+        return f"{self._names[joint]} is {abs(gap[joint]):.2f} rad from {what}, allowed: {allowed:g} rad"
 
     def _pause(self, event: Event, reason: str, now_ns: int) -> None:
         if self._machine.apply(event, reason):
@@ -280,11 +283,12 @@ class Commander:
         """Why the measured joints cannot be trusted now; empty if they can."""
         if self._measured is None:
             return f"joints: nothing received on {self._embodiment.joints.topic}"
-        age_ms, allowed_ms = (now_ns - self._measured[0]) / 1e6, self._joints_max_age_ns / 1e6
-        if abs(age_ms) <= allowed_ms:
-            return ""
-        where = "old" if age_ms > 0 else "ahead of the clock"
-        return f"joints: the newest sample is {abs(age_ms):.0f} ms {where}, allowed: {allowed_ms:.0f} ms"
+        if self._ahead_ns > self._period_ns:
+            return f"joints: the stamps are {self._ahead_ns / 1e6:.0f} ms ahead of the clock, allowed: {self._period_ns / 1e6:.0f} ms"
+        age_ns = now_ns - self._measured[0]
+        if age_ns > self._joints_max_age_ns:
+            return f"joints: the newest sample is {age_ns / 1e6:.0f} ms old, allowed: {self._joints_max_age_ns / 1e6:.0f} ms"
+        return ""
 
     def _fresh_joints(self, now_ns: int) -> tuple[Array, Array | None]:
         stale = self._stale_joints(now_ns)

@@ -1,8 +1,8 @@
 """What the arm has been told: motion a few ticks ahead of now, and a brake after it.
 
 Every message holds the motion up to the horizon, then the brake from there to rest. A tick that comes late by less than a
-period disturbs nothing; when ticks stay away the arm decelerates by its own interpolation, and the next tick goes on
-from where that will have brought it.
+period, or one that is missed, disturbs nothing; when more stay away the arm decelerates by its own interpolation, and
+the next tick goes on from where that will have brought it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpt_ros.control.limiter import JointState, LimitedCommand, Limiter
 from hpt_ros.control.schedule import Reference
 
 Array = NDArray[np.float64]
-LEAD_TICKS = 2
+LEAD_TICKS = 3  # two would do for ticks that are never missed; the third is the reaction time paid for one that is
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Horizon:
 
     @property
     def position(self) -> Array:
-        """The joints (J,) [rad] that the arm was told to be at soonest, about a period from now."""
+        """The joints (J,) [rad] that the arm was told to be at soonest, less than a period from now."""
         return self._states[0].q
 
     @property
@@ -85,7 +85,7 @@ class Horizon:
     def command(self, settled_ns: int = 0) -> ArmCommand:
         """The message for this tick. Before `settled_ns` it is one point at that time: the arm eases over to a hold."""
         stamp_ns = self.end_ns - LEAD_TICKS * self._period_ns
-        if settled_ns > self.end_ns:
+        if settled_ns > stamp_ns + self._period_ns:
             return ArmCommand(
                 stamp_ns, (((settled_ns - stamp_ns) * 1e-9, self._state.q, np.zeros_like(self._state.q)),)
             )

@@ -13,6 +13,8 @@ JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 COMMAND = "hpt_ros/msg/Command"
+# The cubics that a trajectory controller puts between our points reach 1.5 times the acceleration of the motion itself.
+_MAX_ACCELERATION_FRACTION = 0.65
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ class Safety:
         check(self.limits in TABLES, "limits", self.limits, f"one of {', '.join(TABLES)}")
         for name in ("velocity_fraction", "acceleration_fraction", "jerk_fraction"):
             value = getattr(self, name)
-            check(0 < value <= 1, name, value, "above 0, at most 1")
+            highest = _MAX_ACCELERATION_FRACTION if name == "acceleration_fraction" else 1.0
+            check(0 < value <= highest, name, value, f"above 0, at most {highest:g}")
         check(0 <= self.position_margin_rad <= 0.3, "position_margin_rad", self.position_margin_rad, "0 to 0.3")
         check(0 < self.start_mismatch_rad <= 1, "start_mismatch_rad", self.start_mismatch_rad, "above 0, at most 1")
         check(0 < self.policy_timeout_s <= 2, "policy_timeout_s", self.policy_timeout_s, "above 0, at most 2")

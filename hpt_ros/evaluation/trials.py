@@ -21,7 +21,8 @@ SCORES = (0.0, 0.5, 1.0)
 class Trial:
     """One trial of one checkpoint; rates and latencies are the nodes' own figures at its end.
 
-    `score` is 0, 0.5 (partly done) or 1; `termination` is success, timeout, fault or operator.
+    `score` is 0, 0.5 (partly done) or 1; `termination` is success, timeout, fault, refused
+    (by the commander's start guard) or operator.
     """
 
     index: int

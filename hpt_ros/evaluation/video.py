@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +45,8 @@ class TrialVideo:
     def _open(self, width: int, height: int) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._size = (width, height)
-        self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"VP80"), self._rate_hz, self._size)
+        with _quiet_stderr():
+            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"VP80"), self._rate_hz, self._size)
         if not self._writer.isOpened():
             raise MissingDependencyError("this OpenCV cannot write VP8 video", "pip install opencv-python-headless")
 
@@ -55,3 +58,16 @@ class TrialVideo:
     ) -> None:
         if self._writer is not None:
             self._writer.release()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """FFmpeg writes a note on its choice of tag past Python's stderr."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

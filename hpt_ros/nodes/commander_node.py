@@ -193,10 +193,9 @@ class CommanderNode(Node):
             if joints is not None:
                 message = deserialize_message(joints, JointState)
                 names = self.embodiment.joints.names
-                velocity = _by_name(message, names, message.velocity) if message.velocity else None
-                self._commander.on_joints(
-                    _time_ns(message.header.stamp), _by_name(message, names, message.position), velocity
-                )
+                q = _by_name(message, names, message.position)
+                dq = _by_name(message, names, message.velocity) if message.velocity else None
+                self._commander.on_joints(_time_ns(message.header.stamp), q, dq, self._now_ns())
             if gripper is not None and self.embodiment.gripper:
                 message = deserialize_message(gripper, JointState)
                 fingers = _by_name(message, self.embodiment.gripper.names, message.position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import rclpy
 from rclpy.node import Node
@@ -24,6 +24,7 @@ _STATUS = {
     "sim": SimStatus,
 }
 _POLL_S = 0.005
+T = TypeVar("T")
 
 
 class Session:
@@ -107,24 +108,29 @@ class Session:
         message: str = self.call(Trigger, name, timeout_s=timeout_s).message
         return message
 
-    def engage(self, patience_s: float = 5.0) -> None:
-        """Engage the commander; a refusal counts once it has lasted `patience_s` (discovery, an arm that still settles).
+    def insist(self, request: Callable[[], T], patience_s: float = 5.0) -> T:
+        """Repeat a request until it is granted: right after a start a node may not see the others yet, the arm may settle.
 
         Raises:
-            StreamError: the last refusal.
+            StreamError: the refusal that lasted `patience_s`.
         """
         deadline = time.monotonic() + patience_s
         while True:
             try:
-                self.trigger("/hpt_ros/commander/engage")
-                return
+                return request()
             except StreamError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 
+    def engage(self) -> None:
+        """Let the commander take the arm over."""
+        self.insist(lambda: self.trigger("/hpt_ros/commander/engage"))
+
     def reset_scene(self, task: str, seed: int) -> None:
-        """Put the simulated scene to the start of `seed` and wait until its status says so."""
+        """Let go of the simulated arm, clear a fault, and put the scene to the start of `seed`."""
+        faulted = self.latest["commander"].state == "FAULT"
+        self.trigger("/hpt_ros/commander/reset" if faulted else "/hpt_ros/commander/disengage")
         response = self.call(ResetScene, "/hpt_ros/sim/reset", ResetScene.Request(task=task, seed=seed))
         self.wait_for("the scene's reset", lambda: self.latest["sim"].episode == response.episode, 5.0)
 

@@ -45,7 +45,7 @@ class Rig:
 
     def send_joints(self) -> None:
         if self.joints_alive:
-            self.commander.on_joints(self.now, *self.arm.sample(self.now))
+            self.commander.on_joints(self.now, *self.arm.sample(self.now), self.now)
 
     def tick(self, count: int = 1, late_ms: int = 0) -> TickOutput:
         """Ticks that are due every 10 ms; the message of each reaches the arm `late_ms` after it was due."""
@@ -123,10 +123,10 @@ def test_from_engage_to_the_target(rig: Rig) -> None:
 def test_engaging_eases_the_controller_over_to_the_measured_pose(rig: Rig) -> None:
     """The controller's desired pose and the measured one differ, by the sag under gravity: no step between them."""
     rig.joints_alive = False
-    rig.commander.on_joints(rig.now, HOME + 0.01, np.zeros(7))
+    rig.commander.on_joints(rig.now, HOME + 0.01, np.zeros(7), rig.now)
     rig.commander.engage(rig.now)
     for _ in range(60):
-        rig.commander.on_joints(rig.now, HOME + 0.01, np.zeros(7))
+        rig.commander.on_joints(rig.now, HOME + 0.01, np.zeros(7), rig.now)
         rig.tick()
     np.testing.assert_allclose(rig.arm.sample(rig.now)[0], HOME + 0.01, atol=1e-9)
     assert max(np.abs(dq).max() for _, dq in rig.path) < 0.08
@@ -206,7 +206,7 @@ def test_silent_joints_bring_the_arm_to_a_hold_that_names_them(running: Rig) -> 
 def test_joints_that_are_not_finite_count_as_silent(running: Rig, bad: float) -> None:
     running.joints_alive = False
     for _ in range(12):
-        running.commander.on_joints(running.now, np.full(7, bad), np.zeros(7))
+        running.commander.on_joints(running.now, np.full(7, bad), np.zeros(7), running.now)
         running.tick()
     assert running.state is State.HOLDING
     assert running.commander.reason.startswith("joints")
@@ -286,20 +286,26 @@ def test_leaving_at_speed_the_arm_stops_by_its_last_message(running: Rig) -> Non
 
 
 def test_engage_refusals(rig: Rig) -> None:
-    rig.commander.on_joints(rig.now, HOME, np.array([0, 0.3, 0, 0, 0, 0, 0]))
+    def measured(q: list[float] | Array, dq: list[float] | None = None, ahead_ms: int = 0) -> None:
+        velocity = None if dq is None else np.array(dq)
+        rig.commander.on_joints(rig.now + ahead_ms * MS, np.array(q), velocity, rig.now)
+
+    measured(HOME, [0, 0.3, 0, 0, 0, 0, 0])
     with pytest.raises(EngageRefused, match=r"panda_joint2 moves at 0\.30"):
         rig.commander.engage(rig.now)
-    rig.commander.on_joints(rig.now, np.array([*HOME[:5], -0.017, 0]), None)
+    measured([*HOME[:5], -0.017, 0])
     with pytest.raises(UnsafeRequestError, match="panda_joint6"):
         rig.commander.engage(rig.now)
+    measured(HOME)
     with pytest.raises(EngageRefused, match="150 ms old"):
         rig.commander.engage(rig.now + 150 * MS)
-    with pytest.raises(EngageRefused, match="ahead of the clock"):
-        rig.commander.engage(rig.now - 150 * MS)
+    measured(HOME, ahead_ms=20)
+    with pytest.raises(EngageRefused, match="20 ms ahead of the clock"):
+        rig.commander.engage(rig.now)
     fresh = Commander(SIM)
     with pytest.raises(EngageRefused, match="/franka/joint_states"):
         fresh.engage(rig.now)
-    fresh.on_joints(rig.now, HOME, None)
+    fresh.on_joints(rig.now, HOME, None, rig.now)
     with pytest.raises(EngageRefused, match="gripper"):
         fresh.engage(rig.now)
     assert rig.state is fresh.state is State.IDLE

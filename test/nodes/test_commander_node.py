@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -266,3 +267,30 @@ def test_streamed_positions_are_refused_on_a_real_arm(start: Start, tmp_path: Pa
     process = start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}")
     assert process.wait(timeout=WAIT_S) == 2
     assert "joint_trajectory on a real arm" in process.stdout.read()
+
+
+def test_the_commander_does_not_load_torch(ros_env: dict[str, str]) -> None:
+    code = "import sys, hpt_ros.nodes.commander_node; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=ros_env, check=False).returncode == 0
+
+
+def test_a_gripper_that_blocks_gets_the_newest_width() -> None:
+    from hpt_ros.nodes.backends import GripperWorker
+
+    sent: list[float] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    def blocking(width_m: float) -> None:
+        sent.append(width_m)
+        entered.set()
+        go_on.wait(WAIT_S)
+
+    worker = GripperWorker(blocking)
+    worker.command(0.08)
+    assert entered.wait(WAIT_S)
+    for width_m in (0.0, 0.08, 0.0):
+        worker.command(width_m)
+    go_on.set()
+    wait_until(lambda: len(sent) == 2, "the second command")
+    worker.stop()
+    assert sent == [0.08, 0.0]

@@ -55,10 +55,10 @@ class SpatialSoftmaxEncoder(nn.Module):
 
 def _view() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(3, 32, 5, stride=2, padding=2),
+        nn.Conv2d(3, 16, 5, stride=2, padding=2),
         nn.ReLU(inplace=True),
-        nn.Conv2d(32, CHANNELS, 3, stride=2, padding=1),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
         nn.ReLU(inplace=True),
-        nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+        nn.Conv2d(32, CHANNELS, 3, padding=1),
         SpatialSoftmax(),
     )
