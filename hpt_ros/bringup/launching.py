@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpt_ros.bringup.environment import transport_profile
-from hpt_ros.bringup.layout import Process, layout, ros_parameters
+from hpt_ros.bringup.layout import Process, Value, layout, ros_parameters
 from hpt_ros.errors import MissingDependencyError
 
 
@@ -38,7 +38,7 @@ def _nodes(context: Any, name: str) -> list[Any]:
     return [_node(process, values) for process in chosen.active(values)]
 
 
-def _node(process: Process, values: dict[str, str]) -> Any:
+def _node(process: Process, values: dict[str, Value]) -> Any:
     from launch.actions import Shutdown
     from launch_ros.actions import Node
 

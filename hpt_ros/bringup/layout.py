@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import yaml
+
 from hpt_ros.errors import ConfigError
+
+Value = str | int | float
 
 
 @dataclass(frozen=True)
@@ -16,13 +20,20 @@ class Argument:
     description: str
     default: str | None = None
 
-    def value(self, given: str | None) -> str:
-        """The given value or the default; where the default has a decimal point a whole number gets one too.
+    def value(self, given: str | None) -> Value:
+        """The given text or the default, as a number of the default's kind where the default is one.
 
-        ROS parameters do not turn an integer into a double by themselves.
+        Raises:
+            ConfigError: text where a number is needed.
         """
         text = given if given is not None else self.default or ""
-        return f"{text}.0" if "." in (self.default or "") and text.isdigit() else text
+        default = yaml.safe_load(self.default or "")
+        try:
+            if isinstance(default, bool) or not isinstance(default, (int, float)):
+                return text
+            return float(text) if isinstance(default, float) else int(text)
+        except ValueError as error:
+            raise ConfigError(self.name, text, f"a number such as {self.default}") from error
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Layout:
         """Whether it holds the simulator, and so needs a ROS domain of its own."""
         return _SIM in self.processes
 
-    def resolve(self, given: Mapping[str, str]) -> dict[str, str]:
+    def resolve(self, given: Mapping[str, str]) -> dict[str, Value]:
         """Every argument's value.
 
         Raises:
@@ -69,12 +80,12 @@ class Layout:
                 )
         return {name: argument.value(given.get(name)) for name, argument in known.items()}
 
-    def active(self, values: Mapping[str, str]) -> list[Process]:
+    def active(self, values: Mapping[str, Value]) -> list[Process]:
         """The processes that run with these argument values."""
-        return [p for p in self.processes if not p.when or values[p.when].lower() not in ("", "false")]
+        return [p for p in self.processes if not p.when or str(values[p.when]).lower() not in ("", "false")]
 
 
-def ros_parameters(process: Process, values: Mapping[str, str]) -> dict[str, str]:
+def ros_parameters(process: Process, values: Mapping[str, Value]) -> dict[str, Value]:
     """ROS parameters of a process; an empty value is left out, so that the node's own default holds."""
     return {name: values[argument] for name, argument in process.parameters.items() if values[argument] != ""}
 

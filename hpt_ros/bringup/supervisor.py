@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -105,7 +106,7 @@ class Supervisor:
         if parameters:
             command.append("--ros-args")
             for name, value in parameters.items():
-                command += ["-p", f"{name}:={value}"]
+                command += ["-p", f"{name}:={json.dumps(value)}"]  # YAML that keeps text text
         with self._log_path(process.executable).open("wb") as output:
             return subprocess.Popen(
                 command,

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
@@ -29,7 +28,7 @@ from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import BusyError, HptRosError, StreamError
 from hpt_ros.msg import ActionChunk, Command, CommanderStatus
 from hpt_ros.nodes.backends import make_arm_backend, make_gripper_worker, set_time
-from hpt_ros.nodes.runtime import RELIABLE_10, run_node
+from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every version's publishers
 _STATUS_PERIOD_S = 0.1
@@ -38,7 +37,7 @@ _ANSWER_S = 1.0
 _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thread by this, not by 5 ms
 
 
-class CommanderNode(Node):
+class CommanderNode(HptNode):
     """Parameters and wiring: joint states, chunks and services -> Commander -> back-ends, /hpt_ros/command, status.
 
     Parameter: embodiment (preset or file). The control thread owns the Commander: whatever the executor's thread
@@ -66,13 +65,12 @@ class CommanderNode(Node):
             f"{self.embodiment.name}: {self.embodiment.command.rate_hz:g} Hz to {self.embodiment.command.topic}"
         )
 
-    def destroy_node(self) -> None:
+    def close(self) -> None:
         """Brake, then end the threads and the node."""
         self._stop.set()
         self._thread.join(timeout=2.0)
         if self._gripper_worker:
             self._gripper_worker.stop()
-        super().destroy_node()
 
     def _make_outputs(self) -> None:
         self._arm = make_arm_backend(self, self.embodiment)

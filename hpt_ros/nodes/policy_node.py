@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from builtin_interfaces.msg import Time
-from rclpy.node import Node
 
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
@@ -21,7 +20,7 @@ from hpt_ros.errors import ConfigError, StreamError
 from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.msg import ActionChunk, PolicyStatus
 from hpt_ros.nodes.messages import message_class
-from hpt_ros.nodes.runtime import RELIABLE_10, LateSubscriptions, run_node
+from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.streams import Observer
 
 _STATUS_PERIOD_S = 0.1
@@ -29,7 +28,7 @@ _DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
 _WINDOW_S = 5.0
 
 
-class PolicyNode(Node):
+class PolicyNode(HptNode):
     """Parameters and wiring: topics -> Observer -> PolicyRunner -> /hpt_ros/action_chunk.
 
     Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads.
@@ -138,10 +137,9 @@ class PolicyNode(Node):
         status.header.stamp = self.get_clock().now().to_msg()
         self._status_publisher.publish(status)
 
-    def destroy_node(self) -> None:
+    def close(self) -> None:
         self._stop.set()
         self._worker.join(timeout=2.0)
-        super().destroy_node()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from std_srvs.srv import Trigger
 
@@ -19,7 +18,7 @@ from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import HptRosError
 from hpt_ros.msg import EpisodeStatus
 from hpt_ros.nodes.messages import message_class
-from hpt_ros.nodes.runtime import RELIABLE_10, LateSubscriptions, run_node
+from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.recording.checks import TopicView, reasons_against_start
 from hpt_ros.recording.folder import BagsFolder
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
@@ -59,7 +58,7 @@ class _Topic:
         return (now - before) / (until - since) if until > since else 0.0
 
 
-class RecorderNode(Node):
+class RecorderNode(HptNode):
     """Parameters and wiring: raw subscriptions -> RecordingSession; services start, stop, discard; status at 2 Hz.
 
     Parameters: embodiment (preset or file), bags_dir, min_free_bytes, extra_topics (names, required when given).
@@ -204,7 +203,7 @@ class RecorderNode(Node):
         status.header.stamp = now.to_msg()
         self._status_publisher.publish(status)
 
-    def destroy_node(self) -> None:
+    def close(self) -> None:
         """End the session; an episode that nobody stopped is not a demonstration."""
         try:
             if path := self._session.close():
@@ -212,7 +211,6 @@ class RecorderNode(Node):
         except OSError as error:
             self.get_logger().error(f"the episode was not stopped, and stays as a partial: {error}")
         self._folder.close()
-        super().destroy_node()
 
 
 def _type_hash(publisher: Any) -> str:

@@ -9,16 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
-from hpt_ros.errors import HptRosError
+from hpt_ros.errors import ConfigError, HptRosError
 
 RELIABLE_1 = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 RELIABLE_10 = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _SPIN_S = 0.2  # EventsExecutor without a finite time-out spins for ever in the wheels (glibc 2.28 builds)
+
+
+class HptNode(Node):
+    """A node with threads or files to end; `close` is called once, and only if the constructor came to its end."""
+
+    def close(self) -> None:
+        """End what the node has started."""
 
 
 def make_executor() -> Any:
@@ -32,13 +40,13 @@ def make_executor() -> Any:
     return EventsExecutor()
 
 
-def run_node(factory: Callable[[], Node], argv: list[str] | None = None) -> int:
+def run_node(factory: Callable[[], HptNode], argv: list[str] | None = None) -> int:
     """Build the node, spin it until SIGINT or SIGTERM, tear it down; a refusal is one message and a non-zero code."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
-    node: Node | None = None
+    node: HptNode | None = None
     try:
         node = factory()
         executor = make_executor()
@@ -48,10 +56,14 @@ def run_node(factory: Callable[[], Node], argv: list[str] | None = None) -> int:
     except HptRosError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except ParameterException as error:
+        sys.stderr.write(f"error: {error}\n")
+        return ConfigError.exit_code
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
         if node is not None:
+            node.close()
             node.destroy_node()
         rclpy.try_shutdown()
     return 0

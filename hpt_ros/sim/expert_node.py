@@ -7,7 +7,6 @@ from array import array
 from typing import Any
 
 import numpy as np
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
@@ -17,7 +16,7 @@ from hpt_ros.configuration import check
 from hpt_ros.embodiment import fingerprint, load_embodiment
 from hpt_ros.errors import HptRosError
 from hpt_ros.msg import ActionChunk, SimStatus
-from hpt_ros.nodes.runtime import RELIABLE_1, RELIABLE_10, run_node
+from hpt_ros.nodes.runtime import RELIABLE_1, RELIABLE_10, HptNode, run_node
 from hpt_ros.sim.expert import Plan, Sight, plan, sight
 
 SOURCE = "teleop:expert"
@@ -28,7 +27,7 @@ class NotReadyError(HptRosError):
     """The expert cannot start; says what it has not seen yet."""
 
 
-class ExpertNode(Node):
+class ExpertNode(HptNode):
     """Parameters and wiring: SimStatus and joint states -> plan -> /hpt_ros/action_chunk, between /start and /stop.
 
     Parameter: embodiment.

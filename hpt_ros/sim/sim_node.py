@@ -27,7 +27,7 @@ from hpt_ros.control.trajectory import Point
 from hpt_ros.embodiment import Camera, load_embodiment
 from hpt_ros.errors import HptRosError
 from hpt_ros.msg import SimStatus
-from hpt_ros.nodes.runtime import RELIABLE_1, RELIABLE_10, run_node
+from hpt_ros.nodes.runtime import RELIABLE_1, RELIABLE_10, HptNode, run_node
 from hpt_ros.sim.cameras import DEFAULT_SIZE_PX, CameraThread, Image
 from hpt_ros.sim.driver import Driver
 from hpt_ros.sim.world import World
@@ -39,7 +39,7 @@ _CLOCK_RATE_HZ = 500.0
 _WATCH_PERIOD_S = 0.2
 
 
-class SimNode(Node):
+class SimNode(HptNode):
     """Parameters and wiring: controller topics -> Driver(World) -> joint states, images, ground truth.
 
     Parameters: embodiment, task, seed, speed (simulated seconds per second; other than 1.0 publishes /clock),
@@ -68,11 +68,10 @@ class SimNode(Node):
         self._driver.start()
         self.get_logger().info(f"{world.task.name}, seed {world.seed}, {speed:g} x real time, images {size_px}")
 
-    def destroy_node(self) -> None:
+    def close(self) -> None:
         """End the threads, then the node."""
         self._driver.stop()
         self._cameras.stop()
-        super().destroy_node()
 
     def _number(self, name: str, default: float) -> float:
         """A parameter that `name:=2` may give as a whole number."""

@@ -33,11 +33,15 @@ def test_processes_follow_their_switch():
     assert [p.executable for p in demo.active(values)] == ["sim_node", "commander_node", "recorder_node", "expert_node"]
 
 
-def test_a_whole_number_for_a_double_parameter_gets_a_decimal_point():
+def test_parameters_have_the_type_of_the_default():
     values = layout("sim").resolve({"speed": "3", "seed": "7"})
-    assert ros_parameters(layout("sim").processes[0], values) | {} == {
-        "embodiment": "sim_panda",
-        "task": "reach",
-        "seed": "7",
-        "speed": "3.0",
-    }
+    parameters = ros_parameters(layout("sim").processes[0], values)
+    assert parameters == {"embodiment": "sim_panda", "task": "reach", "seed": 7, "speed": 3.0}
+    assert isinstance(parameters["speed"], float)
+    with pytest.raises(ConfigError, match=r"speed: found 'fast', allowed: a number such as 1.0"):
+        layout("sim").resolve({"speed": "fast"})
+
+
+def test_text_that_looks_like_a_number_stays_text():
+    values = layout("demo").resolve({"bags_dir": "2026"})
+    assert values["bags_dir"] == "2026"
