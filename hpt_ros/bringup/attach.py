@@ -14,6 +14,7 @@ from hpt_ros.bringup.environment import node_environment
 from hpt_ros.bringup.layout import layout
 from hpt_ros.bringup.supervisor import Supervisor
 from hpt_ros.configuration import check
+from hpt_ros.errors import MissingDependencyError
 
 
 @contextmanager
@@ -28,13 +29,32 @@ def bring_up(name: str, arguments: Mapping[str, str], domain_id: int | None, log
     Raises:
         BusyError: the domain is in use.
         ConfigError: unknown layout or argument.
+        MissingDependencyError: no ROS 2.
     """
+    require_ros()
     signal.signal(signal.SIGTERM, _interrupt)
     chosen = layout(name)
     with _hold(domain_id) if chosen.simulated else nullcontext(join(domain_id)) as domain:
         os.environ.update(node_environment(domain, log_dir, local=chosen.simulated))
         with Supervisor(chosen, arguments, domain, log_dir) as supervisor:
             yield supervisor
+
+
+def require_ros() -> None:
+    """Refuse early where the nodes could not start.
+
+    Raises:
+        MissingDependencyError: ROS 2 or the generated messages of this package are not importable.
+    """
+    try:
+        import rclpy  # noqa: F401
+
+        import hpt_ros.msg  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"this needs ROS 2 and the messages of hpt_ros: {error}",
+            "make setup, or build the package in a ROS 2 workspace and source install/setup.bash",
+        ) from error
 
 
 def join(domain_id: int | None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from hpt_ros.cli.output import console
@@ -46,7 +47,7 @@ def doctor(
         table.add_column(column, overflow="fold")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]missing[/]"
-        table.add_row(mark, finding.name, finding.seen, "" if finding.ok else finding.remedy)
+        table.add_row(mark, finding.name, escape(finding.seen), "" if finding.ok else escape(finding.remedy))
     console.print(table)
     return 0 if all(f.ok for f in findings) else 1
 
@@ -108,8 +109,8 @@ def _rendering() -> Finding:
     try:
         from hpt_ros.sim.cameras import Renderer
         from hpt_ros.sim.world import World
-    except ImportError as error:
-        return Finding("simulator", False, str(error), "pip install 'hpt_ros[sim]', or make setup")
+    except HptRosError as error:
+        return Finding("simulator", False, error.message, error.remedy)
     world = World("reach", 0, load_embodiment("sim_panda").home_rad)
     try:
         renderer = Renderer(world.model, (64, 64))

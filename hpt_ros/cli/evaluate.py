@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hpt_ros.bringup.attach import bring_up, join
+from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.evaluation.trials import Trial, TrialLog, summary
 
@@ -41,6 +41,7 @@ def evaluate(
     log_dir: Annotated[Path, typer.Option(help="Logs of the nodes with --sim.")] = Path("out/log"),
 ) -> None:
     """Run trials. Without --sim, joins running nodes (ros2 launch hpt_ros policy.launch.py) and asks for each score."""
+    require_ros()
     from hpt_ros.model import load_checkpoint
     from hpt_ros.nodes.session import Session
 
@@ -95,6 +96,7 @@ def _run_trials(session: Session, log: TrialLog, header: dict[str, Any], trials:
 
 def _simulated_trial(session: Session, header: dict[str, Any], index: int) -> Trial:
     seed = header["seed"] + index
+    session.release()
     session.reset_scene(header["task"], seed)
     before = _counters(session)
     session.engage()

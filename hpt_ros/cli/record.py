@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpt_ros.bringup.attach import bring_up, join
+from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.errors import StreamError
 
@@ -32,7 +32,7 @@ def record(
         bool, typer.Option("--sim", help="Bring up the simulated Panda; the scripted expert demonstrates.")
     ] = False,
     embodiment: Annotated[str, typer.Option(help="Robot set-up of the simulated Panda.")] = "sim_panda",
-    seed: Annotated[int, typer.Option(help="Seed of the first simulated scene.")] = 0,
+    seed: Annotated[int, typer.Option(help="First seed of the simulated scenes, which are spread evenly.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="Longest simulated episode.")] = 15.0,
     domain: Annotated[
         int | None, typer.Option(help="ROS domain; default: a free one with --sim, else ROS_DOMAIN_ID.")
@@ -40,6 +40,7 @@ def record(
     log_dir: Annotated[Path, typer.Option(help="Logs of the nodes with --sim.")] = Path("out/log"),
 ) -> None:
     """Record demonstrations, one bag an episode. Without --sim, joins running nodes (ros2 launch hpt_ros record.launch.py)."""
+    require_ros()
     from hpt_ros.nodes.session import Session
     from hpt_ros.sim.tasks import task_named
 
@@ -82,13 +83,18 @@ class _Job:
 def _record_expert(job: _Job, done: int, target: int, seed: int, timeout_s: float) -> None:
     for name in ("sim", "commander"):
         job.session.wait_for_status(name)
+    from hpt_ros.sim.coverage import spread_seeds
+
+    scenes = spread_seeds(job.task, seed)
+    for _ in range(done):
+        next(scenes)
     failed = 0
     with progress_bar() as bar:
         row = bar.add_task(f"record {job.task}", total=target, completed=done, note="")
         while done < target:
             if failed > _FAILURES_PER_EPISODE * target:
                 raise StreamError(f"{failed} demonstrations failed", "see the logs of the nodes")
-            if _demonstrate(job, seed + done + failed, timeout_s):
+            if _demonstrate(job, next(scenes), timeout_s):
                 done += 1
             else:
                 failed += 1
@@ -97,6 +103,7 @@ def _record_expert(job: _Job, done: int, target: int, seed: int, timeout_s: floa
 
 def _demonstrate(job: _Job, seed: int, timeout_s: float) -> bool:
     session = job.session
+    session.release()
     session.reset_scene(job.task, seed)
     session.engage()
     session.insist(job.start)

@@ -127,10 +127,13 @@ class Session:
         """Let the commander take the arm over."""
         self.insist(lambda: self.trigger("/hpt_ros/commander/engage"))
 
-    def reset_scene(self, task: str, seed: int) -> None:
-        """Let go of the simulated arm, clear a fault, and put the scene to the start of `seed`."""
+    def release(self) -> None:
+        """Let the commander let go of a simulated arm, clearing a fault."""
         faulted = self.latest["commander"].state == "FAULT"
         self.trigger("/hpt_ros/commander/reset" if faulted else "/hpt_ros/commander/disengage")
+
+    def reset_scene(self, task: str, seed: int) -> None:
+        """Put the simulated scene to the start of `seed` and wait until its status says so."""
         response = self.call(ResetScene, "/hpt_ros/sim/reset", ResetScene.Request(task=task, seed=seed))
         self.wait_for("the scene's reset", lambda: self.latest["sim"].episode == response.episode, 5.0)
 
