@@ -30,6 +30,9 @@ class CrossAttention(nn.Module):
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
+CONTEXT_GAIN = 4.0  # torch's default starts the context so small that attention hardly tells its tokens apart
+
+
 class Stem(nn.Module):
     """Features (N, T, M, ..., D) of T samples and M views -> tokens (N, Q, embed_dim).
 
@@ -41,7 +44,10 @@ class Stem(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Parameter(torch.randn(1, tokens, embed_dim) * 0.02)
-        self.net = nn.Sequential(nn.Linear(input_dim, hidden), nn.SiLU(), nn.Linear(hidden, embed_dim))
+        last = nn.Linear(hidden, embed_dim)
+        with torch.no_grad():
+            last.weight.mul_(CONTEXT_GAIN)
+        self.net = nn.Sequential(nn.Linear(input_dim, hidden), nn.SiLU(), last)
         self.cross_attention = CrossAttention(embed_dim, heads, head_dim, dropout)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -62,14 +62,24 @@ def test_saving_again_replaces_the_whole_folder(saved: Path, policy: HPTPolicy, 
     assert [path.name for path in saved.parent.iterdir()] == ["last"]
 
 
-@pytest.mark.parametrize("moment", ["save_file", "_swap"])
+@pytest.mark.parametrize("moment", ["while writing", "while swapping"])
 def test_interrupted_save_leaves_the_checkpoint_that_was_there(
     saved: Path, policy: HPTPolicy, embodiment: Embodiment, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
+    rename = Path.rename
+
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint_module, moment, interrupt)
+    def interrupted_rename(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    if moment == "while writing":
+        monkeypatch.setattr(checkpoint_module, "save_file", interrupt)
+    else:
+        monkeypatch.setattr(Path, "rename", interrupted_rename)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(saved, policy, embodiment, {"seed": 4})
     assert load_checkpoint(saved).provenance == {"seed": 3}
