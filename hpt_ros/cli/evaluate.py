@@ -13,6 +13,7 @@ import typer
 
 from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.cli.output import console, progress_bar
+from hpt_ros.embodiment import load_embodiment, require_same
 from hpt_ros.evaluation.trials import Trial, TrialLog, summary
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def evaluate(
     from hpt_ros.model import load_checkpoint
     from hpt_ros.nodes.session import Session
 
-    contract = load_checkpoint(checkpoint).embodiment  # a bad checkpoint is refused before anything starts
+    contract = load_checkpoint(checkpoint).embodiment  # what cannot work is refused before anything starts
+    if sim:
+        require_same(contract, load_embodiment(embodiment), f"checkpoint {checkpoint}", "the simulated robot")
     header = {
         "checkpoint": str(checkpoint.resolve()),
         "weights_sha256": hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest(),

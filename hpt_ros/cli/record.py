@@ -109,18 +109,19 @@ def _demonstrate(job: _Job, seed: int, timeout_s: float) -> bool:
     session.insist(job.start)
     session.insist(lambda: session.trigger("/hpt_ros/expert/start"))
     with contextlib.suppress(TimeoutError):
-        session.wait_for("success", lambda: _ended(session), timeout_s)
-    succeeded = bool(session.latest["sim"].success)
-    if succeeded:
+        session.wait_for("success", lambda: session.latest["sim"].success or _stopped(session), timeout_s)
+    clean = bool(session.latest["sim"].success) and not _stopped(session)
+    if clean:
         session.stop_episode(1.0, "success")
     else:
         session.trigger("/hpt_ros/recorder/discard")
     session.trigger("/hpt_ros/expert/stop")
-    return succeeded
+    return clean
 
 
-def _ended(session: Session) -> bool:
-    return bool(session.latest["sim"].success) or session.latest["commander"].state == "FAULT"
+def _stopped(session: Session) -> bool:
+    """Whether the commander has stopped the arm: nobody would want to learn from that."""
+    return session.latest["commander"].state in ("HOLDING", "FAULT")
 
 
 def _record_person(job: _Job, done: int, target: int) -> None:

@@ -130,9 +130,10 @@ class Walk:
         for name in ("trained", "untrained"):
             result = report[name]
             low, high = result["interval_95"]
+            ends = ", ".join(f"{count} {end}" for end, count in result["terminations"].items())
             table.add_row(
                 f"success, {name}",
-                f"{result['successes']} of {result['trials']} ({result['success_rate']:.0%}, 95 % interval {low:.0%} to {high:.0%})",
+                f"{result['successes']} of {result['trials']} ({result['success_rate']:.0%}, 95 % interval {low:.0%} to {high:.0%}): {ends}",
             )
         trained = report["trained"]
         for label, key, unit in (

@@ -56,8 +56,10 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=2.0)
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown()
+        del self._executor, self.node  # the last reference takes the participant and its shared memory along
 
     def _spin(self) -> None:
         while not self._stop.is_set():

@@ -70,7 +70,7 @@ requests = st.lists(
 )  # at 1 kHz the jerk limit is the one that binds
 @pytest.mark.parametrize(
     "safety",
-    [SIM.safety, Safety("fer", OPEN_SPACE, 1, 1, 1, 0.0), Safety("fr3", OPEN_SPACE)],
+    [SIM.safety, Safety("fer", OPEN_SPACE, 1, 0.65, 1, 0.0), Safety("fr3", OPEN_SPACE)],
     ids=["preset", "full", "fr3"],
 )
 @given(script=requests)
