@@ -111,11 +111,11 @@ def install_packages():
     say("creating .venv with Python {}.{}.{}".format(*sys.version_info[:3]))
     run([sys.executable, "-m", "venv", "--clear", VENV])
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--no-input"]
-    run([*pip, "--upgrade", "pip>=24"])
+    run(pip + ["--upgrade", "pip>=24"])
     say("installing PyTorch")
-    torch = [*pip, "-r", requirement("torch")]
+    torch = pip + ["-r", requirement("torch")]
     cpu = ["--extra-index-url", TORCH_CPU_INDEX, "--retries", "0", "--timeout", "15"]
-    if shutil.which("nvidia-smi") or not succeeds([*torch, *cpu]):
+    if shutil.which("nvidia-smi") or not succeeds(torch + cpu):
         run(torch)
     say("installing ROS 2 Kilted, the simulator and the tools")
     # one command for all of ROS: see requirements/ros-kilted.txt
@@ -219,7 +219,7 @@ def run(command, env=None):
         )
         for line in child.stdout:
             log.write(line)
-            tail = [*tail[-14:], line]
+            tail = tail[-14:] + [line]
             shown = show(line, shown)
         child.wait()
     show_end()
