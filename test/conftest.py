@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("MUJOCO_GL", "egl")  # before any test module imports mujoco
+
 import subprocess
 import sys
 from collections.abc import Callable, Iterator

@@ -158,6 +158,7 @@ def robot(ros_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield robot
     stop.set()
     thread.join()
+    executor.shutdown()
     robot.node.destroy_node()
     rclpy.try_shutdown()
 
