@@ -15,14 +15,22 @@ import pytest
 
 from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
+from hpt_ros.bringup.shared_memory import remove_segments
 
 
 @pytest.fixture
 def ros_env(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Environment for child processes in a ROS domain that nobody else uses; skips without rclpy."""
     pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
+    before = segments()
     with DomainLock.any_free() as lock:
         yield node_environment(lock.domain_id, tmp_path / "ros_logs")
+        remove_segments(segments() - before, lock.domain_id)  # of the processes that a test has killed
+
+
+def segments() -> set[str]:
+    """Names of Fast DDS's files in shared memory."""
+    return {path.name for path in Path("/dev/shm").glob("fastdds_*")}
 
 
 @pytest.fixture
