@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from typing import Any
@@ -58,7 +59,8 @@ def main(args: list[str] | None = None) -> int:
         console.print("interrupted")
         return 130
     except OSError as error:
-        return _refuse(str(error), 1)
+        full = error.errno == errno.ENOSPC
+        return _refuse(f"{error}\n  -> free some space and run the same command again" if full else str(error), 1)
     return result if isinstance(result, int) else 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import hpt_ros
 from hpt_ros.configuration import from_mapping, to_mapping
@@ -52,7 +52,7 @@ def save_checkpoint(folder: Path, policy: HPTPolicy, embodiment: Embodiment, pro
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
         new = Path(made) / "new"
         new.mkdir()
-        save_file(tensors, new / WEIGHTS)
+        (new / WEIGHTS).write_bytes(save(tensors))  # save_file's own error hides that a disk is full
         (new / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
         for path in (new / WEIGHTS, new / DESCRIPTION, new):
             _sync(path)

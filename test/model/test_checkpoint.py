@@ -77,7 +77,7 @@ def test_interrupted_save_leaves_the_checkpoint_that_was_there(
         return rename(self, target)
 
     if moment == "while writing":
-        monkeypatch.setattr(checkpoint_module, "save_file", interrupt)
+        monkeypatch.setattr(checkpoint_module, "save", interrupt)
     else:
         monkeypatch.setattr(Path, "rename", interrupted_rename)
     with pytest.raises(KeyboardInterrupt):
