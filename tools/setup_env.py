@@ -146,7 +146,8 @@ def build_messages():
 
 def link_command():
     """.venv/bin/hpt-ros, and these sources first on the path: `pip install -e` would uninstall what colcon installed."""
-    site = sysconfig.get_path("purelib", vars={"base": VENV, "platbase": VENV})
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"  # ours would name Debian's dist-packages
+    site = subprocess.check_output([PYTHON, "-c", ask], universal_newlines=True).strip()
     with open(os.path.join(site, "hpt_ros_sources.pth"), "w") as stream:
         stream.write("import sys; sys.path.insert(0, {!r})\n".format(ROOT))
     command = os.path.join(VENV, "bin", "hpt-ros")
