@@ -18,7 +18,7 @@ from hpt_ros.errors import StreamError
 if TYPE_CHECKING:
     from hpt_ros.nodes.session import Session
 
-_FAILURES_PER_EPISODE = 3
+_FAILURES_ALLOWED = 10  # and three for every episode
 _SCORES = {"1": 1.0, "": 1.0, "5": 0.5, "0": 0.0}
 
 
@@ -88,20 +88,23 @@ def _record_expert(job: _Job, done: int, target: int, seed: int, timeout_s: floa
     scenes = spread_seeds(job.task, seed)
     for _ in range(done):
         next(scenes)
-    failed = 0
+    failed, why = 0, ""
     with progress_bar() as bar:
         row = bar.add_task(f"record {job.task}", total=target, completed=done, note="")
         while done < target:
-            if failed > _FAILURES_PER_EPISODE * target:
-                raise StreamError(f"{failed} demonstrations failed", "see the logs of the nodes")
-            if _demonstrate(job, next(scenes), timeout_s):
-                done += 1
+            if reason := _demonstrate(job, next(scenes), timeout_s):
+                failed, why = failed + 1, reason
+                if failed > _FAILURES_ALLOWED + 3 * target:
+                    raise StreamError(
+                        f"{failed} demonstrations failed, the last one: {why}", "see the logs of the nodes"
+                    )
             else:
-                failed += 1
-            bar.update(row, completed=done, note=f"{failed} discarded" if failed else "")
+                done += 1
+            bar.update(row, completed=done, note=f"{failed} discarded, last: {why}" if failed else "")
 
 
-def _demonstrate(job: _Job, seed: int, timeout_s: float) -> bool:
+def _demonstrate(job: _Job, seed: int, timeout_s: float) -> str:
+    """One scene; why there is no demonstration of it, empty if there is."""
     session = job.session
     session.release()
     session.reset_scene(job.task, seed)
@@ -110,18 +113,19 @@ def _demonstrate(job: _Job, seed: int, timeout_s: float) -> bool:
     session.insist(lambda: session.trigger("/hpt_ros/expert/start"))
     with contextlib.suppress(TimeoutError):
         session.wait_for("success", lambda: session.latest["sim"].success or _stopped(session), timeout_s)
-    clean = bool(session.latest["sim"].success) and not _stopped(session)
-    if clean:
-        session.stop_episode(1.0, "success")
-    else:
+    reason = _stopped(session) or ("" if session.latest["sim"].success else f"no success in {timeout_s:g} s")
+    if reason:
         session.trigger("/hpt_ros/recorder/discard")
+    else:
+        session.stop_episode(1.0, "success")
     session.trigger("/hpt_ros/expert/stop")
-    return clean
+    return reason
 
 
-def _stopped(session: Session) -> bool:
-    """Whether the commander has stopped the arm: nobody would want to learn from that."""
-    return session.latest["commander"].state in ("HOLDING", "FAULT")
+def _stopped(session: Session) -> str:
+    """Why the commander has stopped the arm, empty if it has not: nobody would want to learn from that."""
+    status = session.latest["commander"]
+    return f"{status.state}: {status.reason}" if status.state in ("HOLDING", "FAULT") else ""
 
 
 def _record_person(job: _Job, done: int, target: int) -> None:

@@ -143,6 +143,6 @@ def test_two_recordings_side_by_side_do_not_disturb_each_other(tmp_path):
         for f in folders
     ]
     for child, folder in zip(children, folders, strict=True):
-        _, errors = child.communicate(timeout=120)
+        _, errors = child.communicate(timeout=240)
         assert child.returncode == 0, errors
         assert len(committed(folder / "reach")) == 1
