@@ -1,4 +1,4 @@
-"""Where the package's own data (config/, launch/, msg/) lies: source tree, ROS workspace or pip installation."""
+"""Where the package's own data (config/, launch/, msg/) lies, whatever the installation; and paths made durable."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def share_dir() -> Path:
 def config_dir(kind: str) -> Path:
     """config/<kind> of the installation, e.g. `embodiments` or `finetune`."""
     return share_dir() / "config" / kind
+
+
+def sync(path: Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpt_ros.bringup.attach import bring_up, join, require_ros
+from hpt_ros.cli.options import Domain, LogDir
 from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.embodiment import load_embodiment, require_same
 from hpt_ros.evaluation.trials import Trial, TrialLog, summary
@@ -36,10 +37,8 @@ def evaluate(
     timeout_s: Annotated[float, typer.Option(help="Longest trial.")] = 8.0,
     video: Annotated[bool, typer.Option(help="Write a video from all cameras with --sim.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Move trials of something else in OUT aside.")] = False,
-    domain: Annotated[
-        int | None, typer.Option(help="ROS domain; default: a free one with --sim, else ROS_DOMAIN_ID.")
-    ] = None,
-    log_dir: Annotated[Path, typer.Option(help="Logs of the nodes with --sim.")] = Path("out/log"),
+    domain: Domain = None,
+    log_dir: LogDir = Path("out/log"),
 ) -> None:
     """Run trials. Without --sim, joins running nodes (ros2 launch hpt_ros policy.launch.py) and asks for each score."""
     require_ros()

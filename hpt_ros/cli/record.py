@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpt_ros.bringup.attach import bring_up, join, require_ros
+from hpt_ros.cli.options import Domain, LogDir
 from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.errors import StreamError
 
@@ -34,10 +35,8 @@ def record(
     embodiment: Annotated[str, typer.Option(help="Robot set-up of the simulated Panda.")] = "sim_panda",
     seed: Annotated[int, typer.Option(help="First seed of the simulated scenes, which are spread evenly.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="Longest simulated episode.")] = 15.0,
-    domain: Annotated[
-        int | None, typer.Option(help="ROS domain; default: a free one with --sim, else ROS_DOMAIN_ID.")
-    ] = None,
-    log_dir: Annotated[Path, typer.Option(help="Logs of the nodes with --sim.")] = Path("out/log"),
+    domain: Domain = None,
+    log_dir: LogDir = Path("out/log"),
 ) -> None:
     """Record demonstrations, one bag an episode. Without --sim, joins running nodes (ros2 launch hpt_ros record.launch.py)."""
     require_ros()

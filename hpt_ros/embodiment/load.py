@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hpt_ros.configuration import from_mapping, load_yaml, to_mapping
+from hpt_ros.configuration import from_mapping, to_mapping
 from hpt_ros.embodiment.schema import Embodiment
-from hpt_ros.errors import ConfigError
-from hpt_ros.paths import config_dir
+from hpt_ros.presets import load_preset, preset_names
 
 
 def presets() -> list[str]:
     """Names that `load_embodiment` knows without a path."""
-    return sorted(path.stem for path in config_dir("embodiments").glob("*.yaml"))
+    return preset_names("embodiments")
 
 
 def load_embodiment(name_or_path: str | Path) -> Embodiment:
@@ -22,14 +21,7 @@ def load_embodiment(name_or_path: str | Path) -> Embodiment:
     Raises:
         ConfigError: no such preset or file, or a value in it that cannot be accepted.
     """
-    text = str(name_or_path)
-    path = Path(text) if text.endswith((".yaml", ".yml")) else config_dir("embodiments") / f"{text}.yaml"
-    if not path.is_file():
-        raise ConfigError("embodiment", text, f"a .yaml file, or one of {', '.join(presets())}")
-    try:
-        return embodiment_from(load_yaml(path))
-    except ConfigError as error:
-        raise error.under(f"{path}: ") from None
+    return load_preset(Embodiment, "embodiments", name_or_path, "embodiment")
 
 
 def embodiment_from(data: Any) -> Embodiment:

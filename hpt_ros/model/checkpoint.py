@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hpt_ros.errors import DataError
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.policy import HPTPolicy
 from hpt_ros.model.weights import content_hash, load_exactly, read_tensors
+from hpt_ros.paths import sync
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 FORMAT = 1
@@ -55,9 +55,9 @@ def save_checkpoint(folder: Path, policy: HPTPolicy, embodiment: Embodiment, pro
         (new / WEIGHTS).write_bytes(save(tensors))  # save_file's own error hides that a disk is full
         (new / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
         for path in (new / WEIGHTS, new / DESCRIPTION, new):
-            _sync(path)
+            sync(path)
         _swap(new, folder, Path(made) / "old")
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint:
@@ -100,14 +100,6 @@ def _read_description(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path}: lacks {', '.join(sorted(missing))}", "restore the file")
     return dict(description)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _swap(new: Path, target: Path, old: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from hpt_ros.paths import sync
 from hpt_ros.recording.metadata import EpisodeMetadata
 from hpt_ros.streams.cdr import typestore
 
@@ -84,9 +84,9 @@ class EpisodeWriter:
         self._writer.close()
         bag = self._partial / self.path.name
         for path in (*bag.iterdir(), bag):
-            _fsync(path)
+            sync(path)
         move_out(self._partial, self.path)
-        _fsync(self.path.parent.parent)
+        sync(self.path.parent.parent)
         return self.path
 
     def discard(self) -> None:
@@ -120,13 +120,5 @@ def move_out(partial: Path, target: Path) -> Path:
     if bag.exists():
         bag.rename(target)
     partial.rmdir()
-    _fsync(target.parent)
+    sync(target.parent)
     return target
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpt_ros.configuration import check, from_mapping, load_yaml
-from hpt_ros.errors import ConfigError
+from hpt_ros.configuration import check
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.paths import config_dir
+from hpt_ros.presets import load_preset, preset_names
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class FinetuneConfig:
 
 def finetune_presets() -> list[str]:
     """Names that `load_finetune_config` knows without a path."""
-    return sorted(path.stem for path in config_dir("finetune").glob("*.yaml"))
+    return preset_names("finetune")
 
 
 def load_finetune_config(name_or_path: str | Path) -> FinetuneConfig:
@@ -67,11 +66,4 @@ def load_finetune_config(name_or_path: str | Path) -> FinetuneConfig:
     Raises:
         ConfigError: no such preset or file, or a value in it that cannot be accepted.
     """
-    text = str(name_or_path)
-    path = Path(text) if text.endswith((".yaml", ".yml")) else config_dir("finetune") / f"{text}.yaml"
-    if not path.is_file():
-        raise ConfigError("preset", text, f"a .yaml file, or one of {', '.join(finetune_presets())}")
-    try:
-        return from_mapping(FinetuneConfig, load_yaml(path))
-    except ConfigError as error:
-        raise error.under(f"{path}: ") from None
+    return load_preset(FinetuneConfig, "finetune", name_or_path, "preset")

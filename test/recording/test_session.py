@@ -165,7 +165,7 @@ print(synthetic.record(root, robot, iter(stream)), flush=True)
 if moment == "writing":
     stream = (item if i < 100 else die() for i, item in enumerate(stream))
 elif moment == "syncing":
-    episode._fsync = die
+    episode.sync = die
 elif moment == "renaming":
     episode.move_out = die
 synthetic.record(root, robot, iter(stream))
