@@ -11,6 +11,7 @@ import typer
 from rich.logging import RichHandler
 
 from hpt_ros import __version__
+from hpt_ros.cli.bench import bench
 from hpt_ros.cli.convert import convert
 from hpt_ros.cli.demo import demo
 from hpt_ros.cli.doctor import doctor
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, sim, record, convert, finetune, evaluate, doctor):
+for command in (demo, sim, record, convert, finetune, evaluate, doctor, bench):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})(up)
 

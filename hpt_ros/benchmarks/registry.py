@@ -1,0 +1,39 @@
+"""Benchmarks by name; each is imported only when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from hpt_ros.benchmarks.report import BenchReport
+from hpt_ros.errors import ConfigError
+
+Say = Callable[[str], None]
+"""Tells the person what is measured now."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`module` has `run(quick: bool, say: Say) -> BenchReport`; quick takes a minute at most and proves less."""
+
+    module: str
+    description: str
+
+
+BENCHMARKS = {
+    "policy": Benchmark("hpt_ros.benchmarks.policy", "one policy step, from images and state to the action chunk"),
+    "record": Benchmark("hpt_ros.benchmarks.record", "the recorder at full load: loss, processor time, memory"),
+}
+
+
+def run_benchmark(name: str, quick: bool, say: Say) -> BenchReport:
+    """Run one benchmark.
+
+    Raises:
+        ConfigError: no benchmark of that name.
+    """
+    if name not in BENCHMARKS:
+        raise ConfigError("bench", name, f"one of {', '.join(BENCHMARKS)}")
+    report: BenchReport = import_module(BENCHMARKS[name].module).run(quick, say)
+    return report

@@ -1,0 +1,60 @@
+"""`hpt-ros bench`: figures of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from hpt_ros.benchmarks import BENCHMARKS, BenchReport, run_benchmark
+from hpt_ros.benchmarks.report import machine
+from hpt_ros.cli.output import console
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
+    json_out: Annotated[str, typer.Option("--json", help="File for the figures as JSON; - is standard output.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="A shorter run that proves less.")] = False,
+) -> int:
+    """Run a benchmark; exit 1 when it misses a goal."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
+    report = run_benchmark(name, quick, lambda what: console.print(what, markup=False))
+    if json_out:
+        text = json.dumps(report.to_mapping(), indent=1) + "\n"
+        sys.stdout.write(text) if json_out == "-" else Path(json_out).write_text(text)
+    _show(report)
+    return 0 if all(goal.reached for goal in report.goals) else 1
+
+
+def _show(report: BenchReport) -> None:
+    here = machine()
+    console.print(f"{here['processor']}, {here['cores']} cores, load {here['load'][0]}", markup=False)
+    if report.rows:
+        table = Table(title=f"bench {report.name}", title_justify="left")
+        columns = list(dict.fromkeys(key for row in report.rows for key in row))
+        for column in columns:
+            table.add_column(column, justify="right" if _numeric(report.rows, column) else "left")
+        for row in report.rows:
+            table.add_row(*(_text(row.get(column, "")) for column in columns))
+        console.print(table)
+    for what, ratio in report.ratios.items():
+        console.print(f"{what}: {ratio:.2f} x", markup=False)
+    for goal in report.goals:
+        sign = "<=" if goal.at_most else ">="
+        verdict = "reached" if goal.reached else "MISSED"
+        console.print(f"goal {verdict}: {goal.what}: {goal.found:g} {sign} {goal.limit:g}", markup=False)
+    for note in report.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _numeric(rows: list[dict[str, Any]], column: str) -> bool:
+    return all(isinstance(row.get(column, 0), (int, float)) for row in rows)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
