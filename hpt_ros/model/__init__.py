@@ -1,8 +1,9 @@
 """HPT: stems, trunk, heads, encoders, normaliser, checkpoints."""
 
+from hpt_ros.model.batch import Batch, Features, Tokens
 from hpt_ros.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from hpt_ros.model.config import EncoderConfig, PolicyConfig
-from hpt_ros.model.policy import Batch, HPTPolicy
+from hpt_ros.model.config import EncoderConfig, HeadConfig, PolicyConfig
+from hpt_ros.model.policy import HPTPolicy
 from hpt_ros.model.runner import PolicyRunner
 from hpt_ros.model.trunk_source import TrunkReport, initialised_trunk, load_trunk
 
@@ -10,9 +11,12 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "EncoderConfig",
+    "Features",
     "HPTPolicy",
+    "HeadConfig",
     "PolicyConfig",
     "PolicyRunner",
+    "Tokens",
     "TrunkReport",
     "initialised_trunk",
     "load_checkpoint",

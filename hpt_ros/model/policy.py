@@ -1,55 +1,34 @@
-"""HPT policy of one embodiment: encoder, stems, trunk, head, normaliser. Tensor names are the published ones."""
+"""HPT policy of one embodiment: encoders, stems, trunk, head, normaliser. Tensor names are the published ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import ConfigError
+from hpt_ros.model.batch import Batch, Features, Tokens
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.encoders import build_encoder
-from hpt_ros.model.head import MLPHead
+from hpt_ros.model.heads import Head, build_head
+from hpt_ros.model.masking import drop_modalities, hide_old_samples, random_history
+from hpt_ros.model.modalities import MODALITIES
 from hpt_ros.model.normalizer import Normalizer
+from hpt_ros.model.pooling import pool
 from hpt_ros.model.positions import add_positions
 from hpt_ros.model.stem import Stem
 from hpt_ros.model.trunk import Trunk
-
-HUBER_BETA = 0.05  # in normalised units, as in the published training code
-
-
-@dataclass(frozen=True)
-class Batch:
-    """N windows of one embodiment, in physical units.
-
-    state float32 (N, T, S); images by camera name, each uint8 RGB (N, T, H, W, 3); for training also action float32
-    (N, rows, A) and valid bool (N, rows), False where a row lies after the end of its episode.
-    """
-
-    state: Tensor
-    images: Mapping[str, Tensor]
-    action: Tensor | None = None
-    valid: Tensor | None = None
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        return Batch(
-            state=self.state.to(device),
-            images={name: pixels.to(device) for name, pixels in self.images.items()},
-            action=None if self.action is None else self.action.to(device),
-            valid=None if self.valid is None else self.valid.to(device),
-        )
 
 
 class HPTPolicy(nn.Module):
     """HPT (arXiv 2409.20537) for one embodiment, whose name is the published `domain`.
 
+    Data's way: `encode` -> `tokens` -> `contextual` -> `pooled` -> head.
+
     Args:
-        pretrained: read the weight file that a frozen encoder names; False when a checkpoint brings all tensors.
+        pretrained: read the weight files that frozen encoders name; False when a checkpoint brings all tensors.
 
     Raises:
         ConfigError: an embodiment that the network cannot serve.
@@ -61,17 +40,22 @@ class HPTPolicy(nn.Module):
         if not embodiment.cameras:
             raise ConfigError("cameras", [], "at least one camera: the policy sees through them")
         self.config, self.domain = config, embodiment.name
+        self.rows = embodiment.policy.action_horizon
         state_dim, action_dim = len(embodiment.state_names), len(embodiment.action_names)
-        encoder = build_encoder(config.encoder, embodiment.cameras, pretrained)
-        self.encoders = nn.ModuleDict({f"{self.domain}_image": encoder})
-        self.stems = nn.ModuleDict(
-            {
-                f"{self.domain}_image": self._stem(encoder.feature_dim, config.image_tokens),
-                f"{self.domain}_state": self._stem(state_dim, config.state_tokens),
-            }
+        built = {m.name: m.build(config, embodiment, pretrained) for m in MODALITIES}
+        encoders = {name: encoder for name, encoder in built.items() if encoder is not None}
+        self.modalities = tuple(encoders)
+        self.encoders = nn.ModuleDict({self._key(name): encoder for name, encoder in encoders.items()})
+        self.stems = nn.ModuleDict({self._key(name): self._stem(name) for name in encoders})
+        self.trunk = Trunk(
+            config.embed_dim, config.num_blocks, config.num_heads, config.drop_path, recompute=config.recompute_blocks
         )
-        self.trunk = Trunk(config.embed_dim, config.num_blocks, config.num_heads, config.drop_path)
-        self.heads = nn.ModuleDict({self.domain: self._head(action_dim, embodiment.policy.action_horizon)})
+        self.action_tokens = nn.ParameterDict(
+            {self.domain: nn.Parameter(torch.randn(1, self.rows, config.embed_dim) * 0.02)}
+            if config.pooling == "action_token"
+            else {}
+        )
+        self.heads = nn.ModuleDict({self.domain: build_head(config, action_dim, self.rows)})
         self.normalizer = nn.ModuleDict({self.domain: Normalizer(state_dim, action_dim)})
 
     @property
@@ -80,54 +64,92 @@ class HPTPolicy(nn.Module):
         normalizer: Normalizer = self.normalizer[self.domain]  # type: ignore[assignment]
         return normalizer
 
-    def encode(self, images: Mapping[str, Tensor]) -> Tensor:
-        """Image features (N, T, M, P, D): what a frozen encoder lets one compute once."""
-        features: Tensor = self.encoders[f"{self.domain}_image"](images)
-        return features
+    @property
+    def head(self) -> Head:
+        """Head of this embodiment."""
+        head: Head = self.heads[self.domain]  # type: ignore[assignment]
+        return head
 
-    def tokens(self, features: Tensor, state: Tensor) -> Tensor:
-        """Stem tokens (N, L, embed_dim), image first, from image features and state (N, T, S) in physical units."""
-        seen = self.stems[f"{self.domain}_image"](features)
-        felt = self.stems[f"{self.domain}_state"](self.scaling.state.normalize(state))
-        return torch.cat([seen, felt], dim=1)
+    def encoder(self, modality: str) -> nn.Module:
+        """Encoder of a modality; its features are what a frozen one lets one compute once."""
+        return self.encoders[self._key(modality)]
 
-    def contextual(self, tokens: Tensor) -> Tensor:
-        """Stem tokens after the trunk, (N, L, embed_dim)."""
-        out: Tensor = self.trunk(add_positions(tokens))
+    def encode(self, batch: Batch) -> dict[str, Features]:
+        """Features by modality."""
+        normalized = replace(batch, state=self.scaling.state.normalize(batch.state))
+        return {name: self.encoder(name)(normalized) for name in self.modalities}
+
+    def tokens(self, features: Mapping[str, Features]) -> Tokens:
+        """Stem tokens, modality after modality, then the action tokens if pooling reads them; masked in training."""
+        c = self.config
+        if self.training and c.history_masking:
+            features = self._hide_history(features)
+        parts = [self.stems[self._key(name)](features[name]) for name in self.modalities]
+        if self.training and c.modality_dropout > 0:
+            parts = drop_modalities(parts, c.modality_dropout)
+        if self.domain in self.action_tokens:
+            parts.append(Tokens(self.action_tokens[self.domain].expand(len(parts[0].values), -1, -1)))
+        return _concatenate(parts)
+
+    def contextual(self, tokens: Tokens) -> Tokens:
+        """Tokens after the trunk."""
+        out: Tokens = self.trunk(Tokens(add_positions(tokens.values), tokens.keep))
         return out
 
-    def act(self, features: Tensor, state: Tensor) -> Tensor:
-        """Normalised chunk (N, rows, A) in (-1, 1): the head reads the mean over the trunk's tokens."""
-        chunk: Tensor = self.heads[self.domain](self.contextual(self.tokens(features, state)).mean(dim=1))
-        return chunk
+    def pooled(self, features: Mapping[str, Features]) -> Tensor:
+        """What the head reads: a vector (N, embed_dim), or tokens (N, L, embed_dim)."""
+        return pool(self.contextual(self.tokens(features)), self.config.pooling, self.rows)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Normalised chunk (N, rows, A) in (-1, 1)."""
-        return self.act(self.encode(batch.images), batch.state)
+    def act(self, features: Mapping[str, Features], generator: Generator | None = None) -> Tensor:
+        """Normalised chunk (N, rows, A)."""
+        return self.head.sample(self.pooled(features), generator)
 
-    def predict(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, generator: Generator | None = None) -> Tensor:
+        """Normalised chunk (N, rows, A)."""
+        return self.act(self.encode(batch), generator)
+
+    def predict(self, batch: Batch, generator: Generator | None = None) -> Tensor:
         """Chunk (N, rows, A) in physical units."""
-        return self.scaling.action.unnormalize(self(batch))
+        return self.scaling.action.unnormalize(self(batch, generator))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean smooth-L1 (beta 0.05) between normalised chunks over the valid rows; 0 when no row is valid."""
+        """The head's loss over the valid rows, in normalised units."""
+        return self.loss_of(self.encode(batch), batch)
+
+    def loss_of(self, features: Mapping[str, Features], batch: Batch) -> Tensor:
+        """`loss` from features that are already there; of the batch only action and valid are read."""
         if batch.action is None or batch.valid is None:
             raise ValueError("a loss needs action and valid")
-        target = self.scaling.action.normalize(batch.action)
-        rows = F.smooth_l1_loss(self(batch), target, beta=HUBER_BETA, reduction="none").mean(dim=-1)
-        return (rows * batch.valid).sum() / batch.valid.sum().clamp(min=1)
+        return self.head.loss(self.pooled(features), self.scaling.action.normalize(batch.action), batch.valid)
 
-    def _stem(self, input_dim: int, tokens: int) -> Stem:
-        c = self.config
+    def _hide_history(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """The same samples for every modality that has a history; language has none."""
+        values = features["state"].values
+        hidden = random_history(len(values), values.shape[1], values.device)
+        return {
+            name: hide_old_samples(f, hidden) if f.values.shape[1] == values.shape[1] else f
+            for name, f in features.items()
+        }
+
+    def _key(self, modality: str) -> str:
+        return f"{self.domain}_{modality}"
+
+    def _stem(self, modality: str) -> Stem:
+        c, encoder = self.config, self.encoder(modality)
         return Stem(
-            input_dim,
+            encoder.feature_dim,  # type: ignore[arg-type]
             hidden=c.stem_hidden,
             embed_dim=c.embed_dim,
-            tokens=tokens,
+            tokens=getattr(c, f"{modality}_tokens"),
             heads=c.stem_heads,
             head_dim=c.stem_head_dim,
             dropout=c.dropout,
         )
 
-    def _head(self, action_dim: int, horizon: int) -> MLPHead:
-        return MLPHead(self.config.embed_dim, self.config.head_widths, action_dim, horizon, self.config.dropout)
+
+def _concatenate(parts: list[Tokens]) -> Tokens:
+    values = torch.cat([part.values for part in parts], dim=1)
+    if all(part.keep is None for part in parts):
+        return Tokens(values)
+    keeps = [p.values.new_ones(p.values.shape[:2], dtype=torch.bool) if p.keep is None else p.keep for p in parts]
+    return Tokens(values, torch.cat(keeps, dim=1))

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from hpt_ros.errors import DataError
+from hpt_ros.model.batch import Batch
 from hpt_ros.model.checkpoint import Checkpoint
-from hpt_ros.model.policy import Batch
 
 WARM_UP_CALLS = 3
 

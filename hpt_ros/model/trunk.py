@@ -5,10 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hpt_ros.model.batch import Tokens
 
 
 class Attention(nn.Module):
-    """Self-attention in which every token can also attend to one learnt key and value (`bias_k`, `bias_v`)."""
+    """Self-attention in which every token can also attend to one learnt key and value (`bias_k`, `bias_v`).
+
+    `keep`, bool (N, 1, 1, L + 1), hides tokens; its last column is the learnt one.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -22,12 +28,12 @@ class Attention(nn.Module):
         nn.init.xavier_normal_(self.bias_k)
         nn.init.xavier_normal_(self.bias_v)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
         n = len(tokens)
         q, k, v = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         k = torch.cat([k, self.bias_k.expand(n, -1, -1)], dim=1)
         v = torch.cat([v, self.bias_v.expand(n, -1, -1)], dim=1)
-        attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v))
+        attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=keep)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
@@ -59,8 +65,8 @@ class Block(nn.Module):
         self.norm_2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = MLP(width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self._drop(self.attn(self.norm_1(tokens)))
+    def forward(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
+        tokens = tokens + self._drop(self.attn(self.norm_1(tokens), keep))
         return tokens + self._drop(self.mlp(self.norm_2(tokens)))
 
     def _drop(self, branch: Tensor) -> Tensor:
@@ -71,14 +77,26 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Tokens (N, L, width) -> tokens (N, L, width); no norm after the last block."""
+    """Tokens (N, L, width) -> tokens (N, L, width); no norm after the last block.
 
-    def __init__(self, width: int, num_blocks: int, num_heads: int, drop_path: float) -> None:
+    With `recompute` the backward pass computes the activations of each block again instead of keeping them.
+    """
+
+    def __init__(
+        self, width: int, num_blocks: int, num_heads: int, drop_path: float, *, recompute: bool = False
+    ) -> None:
         super().__init__()
+        self.recompute = recompute
         rates = [drop_path * i / max(num_blocks - 1, 1) for i in range(num_blocks)]
         blocks = nn.Sequential(*(Block(width, num_heads, rate) for rate in rates))
         self.trunk = nn.ModuleDict({"blocks": blocks})
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        out: Tensor = self.trunk["blocks"](tokens)
-        return out
+    def forward(self, tokens: Tokens) -> Tokens:
+        values, keep = tokens
+        mask = None if keep is None else F.pad(keep, (0, 1), value=True)[:, None, None]
+        for block in self.trunk["blocks"]:  # type: ignore[attr-defined]
+            if self.recompute and self.training:
+                values = checkpoint(block, values, mask, use_reentrant=False)
+            else:
+                values = block(values, mask)
+        return Tokens(values, keep)

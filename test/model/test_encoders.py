@@ -29,9 +29,10 @@ def test_resnet18_gives_49_tokens_a_view_in_camera_order(embodiment: Embodiment)
     cameras = tuple(replace(camera, size_px=(224, 224)) for camera in embodiment.cameras)
     encoder = FrozenResNet18(cameras)
     images = {c.name: torch.randint(0, 256, (1, 2, 224, 224, 3), dtype=torch.uint8) for c in cameras}
-    features = encoder(images)
+    state = torch.zeros(1, 2, 8)
+    features = encoder(Batch(state, images)).values
     assert features.shape == (1, 2, 2, 49, 512)
-    swapped = encoder({"front": images["wrist"], "wrist": images["front"]})
+    swapped = encoder(Batch(state, {"front": images["wrist"], "wrist": images["front"]})).values
     torch.testing.assert_close(swapped, features.flip(2))
 
 
@@ -91,7 +92,7 @@ def test_cameras_of_different_sizes_are_fine_for_spatial_softmax(embodiment: Emb
         "front": torch.zeros(3, 2, 16, 16, 3, dtype=torch.uint8),
         "wrist": torch.zeros(3, 2, 32, 24, 3, dtype=torch.uint8),
     }
-    assert policy.encode(images).shape == (3, 2, 2, 1, 128)
+    assert policy.encoder("image")(Batch(torch.zeros(3, 2, 8), images)).values.shape == (3, 2, 2, 1, 128)
 
 
 def test_preprocessing_scales_channels_and_keeps_their_order() -> None:

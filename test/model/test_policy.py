@@ -7,7 +7,8 @@ import torch
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import ConfigError
-from hpt_ros.model import Batch, EncoderConfig, HPTPolicy, PolicyConfig
+from hpt_ros.model import Batch, EncoderConfig, HeadConfig, HPTPolicy, PolicyConfig
+from hpt_ros.model.config import Pooling
 from hpt_ros.model.trunk import Block
 
 
@@ -39,7 +40,7 @@ def test_views_count_by_the_embodiments_order_not_the_mappings(policy: HPTPolicy
 
 
 def test_encoded_once_or_in_one_pass_is_the_same(policy: HPTPolicy, batch: Batch) -> None:
-    assert torch.equal(policy.act(policy.encode(batch.images), batch.state), policy(batch))
+    assert torch.equal(policy.act(policy.encode(batch)), policy(batch))
 
 
 def test_drop_path_skips_whole_samples_and_keeps_the_mean() -> None:
@@ -61,13 +62,73 @@ def test_cameraless_embodiment_is_refused(embodiment: Embodiment) -> None:
     [
         ({"num_heads": 3}, "num_heads"),
         ({"dropout": 1.0}, "dropout"),
-        ({"head_widths": ()}, "head_widths"),
+        ({"pooling": "none"}, "pooling"),
+        ({"modality_dropout": 1.0}, "modality_dropout"),
         ({"image_tokens": 0}, "image_tokens"),
     ],
 )
 def test_impossible_sizes_are_refused_by_name(values: dict[str, object], path: str) -> None:
     with pytest.raises(ConfigError, match=f"^{path}: "):
         PolicyConfig(**values)  # type: ignore[arg-type]
+
+
+def test_head_needs_hidden_layers() -> None:
+    with pytest.raises(ConfigError, match=r"^widths: "):
+        HeadConfig(widths=())
+
+
+def test_published_sizes_have_the_published_parameter_counts(embodiment: Embodiment) -> None:
+    counts = {"small": 3.18e6, "base": 12.64e6, "large": 50.45e6}
+    with torch.device("meta"):
+        for size, expected in counts.items():
+            trunk = HPTPolicy(PolicyConfig.sized(size), embodiment).trunk
+            assert sum(p.numel() for p in trunk.parameters()) == pytest.approx(expected, rel=2e-3)
+
+
+def test_missing_camera_is_masked_whatever_its_pixels_are(policy: HPTPolicy, batch: Batch) -> None:
+    absent = {"wrist": torch.tensor([True, False, True, False])}
+    other = dict(batch.images) | {"wrist": torch.randint_like(batch.images["wrist"], 0, 255)}
+    here, there = policy(replace(batch, present=absent)), policy(replace(batch, present=absent, images=other))
+    assert torch.equal(here[1::2], there[1::2])
+    assert not torch.isclose(here[::2], there[::2]).all()
+    zeros = dict(batch.images) | {"wrist": torch.zeros_like(batch.images["wrist"])}
+    assert not torch.isclose(here[1], policy(replace(batch, images=zeros))[1]).all(), "masked is not zero-filled"
+    present = {"wrist": torch.ones(4, dtype=torch.bool)}
+    torch.testing.assert_close(policy(replace(batch, present=present)), policy(batch))
+
+
+def test_sample_without_any_camera_still_has_a_finite_chunk_and_gradient(policy: HPTPolicy, batch: Batch) -> None:
+    blind = {name: torch.zeros(4, dtype=torch.bool) for name in batch.images}
+    loss = policy.train().loss(replace(batch, present=blind))
+    torch.autograd.backward(loss)
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in policy.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last", "action_token"])
+def test_every_pooling_serves_a_chunk_and_ignores_hidden_tokens(
+    pooling: Pooling, embodiment: Embodiment, batch: Batch
+) -> None:
+    torch.manual_seed(0)
+    config = PolicyConfig(embed_dim=32, num_heads=4, pooling=pooling)
+    policy = HPTPolicy(config, embodiment).eval()
+    assert policy(batch).shape == (4, 16, 8)
+    blind = {name: torch.zeros(4, dtype=torch.bool) for name in batch.images}
+    noise = {name: torch.randint_like(pixels, 0, 255) for name, pixels in batch.images.items()}
+    torch.testing.assert_close(
+        policy(replace(batch, present=blind)), policy(replace(batch, present=blind, images=noise)), rtol=0, atol=0
+    )
+
+
+def test_recomputed_blocks_give_the_same_gradient(embodiment: Embodiment, batch: Batch) -> None:
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        config = PolicyConfig(embed_dim=32, num_heads=4, drop_path=0.5, recompute_blocks=recompute)
+        policy = HPTPolicy(config, embodiment).train()
+        torch.autograd.backward(policy.loss(batch))
+        gradients.append([p.grad for p in policy.trunk.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1])
 
 
 def test_resnet_needs_its_weights_named() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hpt_ros.embodiment import Camera
 from hpt_ros.embodiment.schema import Timing
-from hpt_ros.model import EncoderConfig, HPTPolicy, PolicyConfig
+from hpt_ros.model import EncoderConfig, Features, HPTPolicy, PolicyConfig
 from hpt_ros.model.weights import load_exactly
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "hpt_reference_small.npz"
@@ -55,14 +55,15 @@ def policy(reference: dict[str, Tensor]) -> HPTPolicy:
 def outputs(policy: HPTPolicy, reference: dict[str, Tensor]) -> Mapping[str, Tensor]:
     image, state = reference["input/image"], reference["input/state"]
     with torch.no_grad():
-        tokens = policy.tokens(image, state)
-        contextual = policy.contextual(tokens)
+        normalized = policy.scaling.state.normalize(state).unsqueeze(2)
+        features = {"image": Features(image), "state": Features(normalized)}
+        tokens = policy.tokens(features)
         return {
-            "stem_image": tokens[:, :16],
-            "stem_state": tokens[:, 16:],
-            "trunk_tokens": contextual,
-            "features": contextual.mean(dim=1),
-            "action": policy.scaling.action.unnormalize(policy.act(image, state)).flatten(1),
+            "stem_image": tokens.values[:, :16],
+            "stem_state": tokens.values[:, 16:],
+            "trunk_tokens": policy.contextual(tokens).values,
+            "features": policy.pooled(features),
+            "action": policy.scaling.action.unnormalize(policy.act(features)).flatten(1),
         }
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from hpt_ros.embodiment import Camera
 from hpt_ros.model.config import EncoderConfig
+from hpt_ros.model.encoders.base import ImageEncoder
 from hpt_ros.model.encoders.frozen_resnet import FrozenResNet18
 from hpt_ros.model.encoders.spatial_softmax import SpatialSoftmaxEncoder
 
-Encoder = FrozenResNet18 | SpatialSoftmaxEncoder
 
-
-def build_encoder(config: EncoderConfig, cameras: tuple[Camera, ...], pretrained: bool) -> Encoder:
+def build_encoder(config: EncoderConfig, cameras: tuple[Camera, ...], pretrained: bool) -> ImageEncoder:
     """The encoder for these cameras, in this order; `pretrained=False` leaves weight files unread.
 
     Raises:

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpt_ros.configuration import check
 from hpt_ros.embodiment import Camera
 from hpt_ros.errors import DataError
+from hpt_ros.model.encoders.base import ImageEncoder
 from hpt_ros.model.encoders.images import to_network
 from hpt_ros.model.encoders.resnet18 import FEATURE_DIM, ResNet18
 from hpt_ros.model.weights import load_exactly, read_tensors
@@ -21,8 +22,8 @@ URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class FrozenResNet18(nn.Module):
-    """Images by camera name, each uint8 (N, T, H, W, 3) -> features (N, T, M, P, 512), P = 49 for 224 x 224 pixels.
+class FrozenResNet18(ImageEncoder):
+    """49 tokens of width 512 a view for 224 x 224 pixels.
 
     All views go through the network in one batch. Batch-norm statistics stay those of the weights, in training too.
     """
@@ -32,7 +33,7 @@ class FrozenResNet18(nn.Module):
     std: Tensor
 
     def __init__(self, cameras: tuple[Camera, ...]) -> None:
-        super().__init__()
+        super().__init__(cameras)
         sizes = {camera.name: camera.size_px for camera in cameras}
         check(
             len(set(sizes.values())) == 1,
@@ -41,7 +42,6 @@ class FrozenResNet18(nn.Module):
             "one size_px for all cameras with encoder resnet18",
             "give the cameras of the embodiment the same size_px, or train encoder spatial_softmax",
         )
-        self.cameras = tuple(sizes)
         self.net = ResNet18().requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD), persistent=False)
@@ -66,11 +66,11 @@ class FrozenResNet18(nn.Module):
         return self
 
     @torch.no_grad()
-    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
-        views = torch.stack([images[name] for name in self.cameras], dim=2)
-        maps = self.net(to_network(views, self.mean, self.std).contiguous(memory_format=torch.channels_last))
-        tokens: Tensor = maps.flatten(2).transpose(1, 2).reshape(*views.shape[:3], -1, FEATURE_DIM)
-        return tokens
+    def frames(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        pixels = to_network(torch.cat(list(images.values())), self.mean, self.std)
+        maps = self.net(pixels.contiguous(memory_format=torch.channels_last))
+        tokens = maps.flatten(2).transpose(1, 2).split([len(frames) for frames in images.values()])
+        return dict(zip(images, tokens, strict=True))
 
 
 def _check_published_hash(path: Path) -> None:

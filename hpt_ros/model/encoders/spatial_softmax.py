@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.embodiment import Camera
+from hpt_ros.model.encoders.base import ImageEncoder
 from hpt_ros.model.encoders.images import to_network
 
 CHANNELS = 64
@@ -27,30 +28,24 @@ class SpatialSoftmax(nn.Module):
         return torch.cat([x, y], dim=1)
 
 
-class SpatialSoftmaxEncoder(nn.Module):
-    """Images by camera name, each uint8 (N, T, H, W, 3) -> features (N, T, M, 1, 128), one token a view.
-
-    Cameras have weights of their own and may differ in size.
-    """
+class SpatialSoftmaxEncoder(ImageEncoder):
+    """A small CNN for each camera, trained from scratch: one token of width 128 a view. Cameras may differ in size."""
 
     feature_dim = 2 * CHANNELS
     mean: Tensor
     std: Tensor
 
     def __init__(self, cameras: tuple[Camera, ...]) -> None:
-        super().__init__()
+        super().__init__(cameras)
         self.views = nn.ModuleDict({camera.name: _view() for camera in cameras})
         self.register_buffer("mean", torch.full((3,), 0.5), persistent=False)
         self.register_buffer("std", torch.full((3,), 0.5), persistent=False)
 
-    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
-        features = [self._encode(view, images[name]) for name, view in self.views.items()]
-        return torch.stack(features, dim=2).unsqueeze(3)
-
-    def _encode(self, view: nn.Module, images: Tensor) -> Tensor:
-        pixels = to_network(images, self.mean, self.std)
-        out: Tensor = view(pixels).view(*images.shape[:2], self.feature_dim)
-        return out
+    def frames(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            name: self.views[name](to_network(pixels, self.mean, self.std)).unsqueeze(1)
+            for name, pixels in images.items()
+        }
 
 
 def _view() -> nn.Sequential:
