@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import POLICY, Chunk, ChunkGate, ChunkRejected
 from hpt_ros.control.gripper import GripperSwitch
+from hpt_ros.control.homing import Homing
 from hpt_ros.control.horizon import ArmCommand, Horizon
 from hpt_ros.control.limiter import Limiter, UnsafeRequestError
+from hpt_ros.control.merging import make_strategy
 from hpt_ros.control.schedule import Reference, Schedule
 from hpt_ros.control.state_machine import Event, State, StateMachine
 from hpt_ros.embodiment import Embodiment
@@ -62,7 +64,8 @@ class Commander:
         self._policy_timeout_ns = round(safety.policy_timeout_s * 1e9)
         self._machine = StateMachine()
         self._gate = ChunkGate(embodiment)
-        self._schedule = Schedule(len(joints.names), embodiment.policy.execute_rows)
+        policy, count = embodiment.policy, len(joints.names)
+        self._schedule = Schedule(count, policy.execute_rows, make_strategy(policy, count))
         self._horizon = Horizon(Limiter(safety, joints.names, 1 / embodiment.command.rate_hz))
         self._gripper = GripperSwitch(embodiment.gripper.max_width_m) if embodiment.gripper else None
         self._measured: tuple[int, Array, Array | None] | None = None
@@ -71,6 +74,7 @@ class Commander:
         self._engaged_ns = self._settled_ns = self._chunk_ns = self._recover_until_ns = self._tick_ns = 0
         self._human_ns: int | None = None
         self._reference: Reference | None = None  # followed in the present tick
+        self._homing: Homing | None = None
         self.source = ""
         self.chunks_accepted = self.limited_ticks = 0
         self.rejections: Counter[str] = Counter()
@@ -89,7 +93,7 @@ class Commander:
     @property
     def active(self) -> bool:
         """Whether the arm is commanded."""
-        return self.state in (State.ENGAGING, State.RUNNING, State.HOLDING)
+        return self.state in (State.ENGAGING, State.RUNNING, State.HOLDING, State.HOMING)
 
     @property
     def rows_late(self) -> int:
@@ -118,6 +122,19 @@ class Commander:
     def engage(self, now_ns: int) -> None:
         """Take the arm over where it stands and wait for the first chunk."""
         self._machine.require(Event.ENGAGE)
+        self._take_over(now_ns)
+        self._machine.apply(Event.ENGAGE, "waiting for the first chunk")
+
+    def home(self, now_ns: int) -> None:
+        """Take the arm over and bring it to `home_rad`, slowly; then let go."""
+        self._machine.require(Event.HOME)
+        q = self._take_over(now_ns)
+        gripper_m = self._gripper.target_m if self._gripper else None
+        self._homing = Homing(self._settled_ns, q, np.array(self._embodiment.home_rad), gripper_m)
+        self._machine.apply(Event.HOME, "on the way home")
+
+    def _take_over(self, now_ns: int) -> Array:
+        """Begin to command the arm where it stands; the joints (J,) there."""
         q, dq = self._fresh_joints(now_ns)
         if dq is not None and np.abs(dq).max() > MOVING_RAD_S:
             joint = int(np.abs(dq).argmax())
@@ -129,10 +146,10 @@ class Commander:
                 raise EngageRefused("gripper: no measured width yet", "start the gripper's node, or check its topic")
             self._gripper.start(self._width_m)
         self._horizon.start(now_ns, q)
-        self._machine.apply(Event.ENGAGE, "waiting for the first chunk")
         self._engaged_ns = self._tick_ns = now_ns
         self._settled_ns = now_ns + round(SETTLE_S * 1e9)
         self._human_ns = None
+        return q
 
     def disengage(self) -> None:
         """Let go. The last message that was sent ends in a brake."""
@@ -165,6 +182,7 @@ class Commander:
         holding = self.state is State.HOLDING
         if (
             not self.active
+            or self.state is State.HOMING
             or (self.state is State.ENGAGING and now_ns < self._settled_ns)
             or (holding and now_ns > self._recover_until_ns)
         ):
@@ -220,7 +238,7 @@ class Commander:
         self.limited_ticks += altered
         self.source = self._reference.source if self._reference else HOLD
         gripper_m = self._switch_gripper(now_ns)
-        settled_ns = self._settled_ns if self.state is State.ENGAGING else 0
+        settled_ns = self._settled_ns if self.state in (State.ENGAGING, State.HOMING) else 0
         return TickOutput(self._horizon.command(settled_ns), self._label(), gripper_m)
 
     def _watch(self, now_ns: int) -> None:
@@ -239,6 +257,18 @@ class Commander:
             )
         if self.state is State.ENGAGING and now_ns - self._engaged_ns > ENGAGE_TIMEOUT_S * 1e9:
             self._machine.apply(Event.STARVED, f"no good chunk within {ENGAGE_TIMEOUT_S:g} s of the engagement")
+        if self.state is State.HOMING:
+            self._watch_homing(now_ns)
+
+    def _watch_homing(self, now_ns: int) -> None:
+        assert self._homing is not None, "set with the state"
+        assert self._measured is not None, "not stale"
+        if self._homing.arrived(now_ns, self._measured[1]):
+            self._machine.apply(Event.ARRIVED, "at home")
+        elif self._homing.overdue(now_ns):
+            self._machine.apply(
+                Event.STARVED, "home not reached: the straight way there leaves the workspace or the limits"
+            )
 
     def _astray(self) -> str:
         """The measured joint that is too far from its command; empty if none is."""
@@ -256,6 +286,9 @@ class Commander:
             self._recover_until_ns = now_ns + round(GRACE_S * 1e9)
 
     def _wanted(self, t_ns: int) -> Reference | None:
+        if self.state is State.HOMING and self._homing:
+            self._reference = self._homing.sample(t_ns)
+            return self._reference
         if self.state is not State.RUNNING:
             return None
         reference = self._schedule.sample(t_ns)

@@ -54,14 +54,30 @@ def tcp_position(q: Sequence[float]) -> tuple[float, float, float]:
 
 def jacobian(q: ArrayLike) -> Array:
     """Geometric Jacobian of the TCP, (6, 7): linear [m/rad] above angular rows, in the base frame."""
+    frames = joint_frames(q)
+    return np.vstack([point_jacobian(frames, tool(frames)[:3, 3]), frames[:, :3, 2].T])
+
+
+def joint_frames(q: ArrayLike) -> Array:
+    """Poses (7, 4, 4) of the links' frames in the base frame; joint i turns about the z axis of frame i."""
     frames = np.empty((_N, 4, 4))
     pose = np.eye(4)
     for i, link in enumerate(_links(q)):
-        pose = pose @ link
-        frames[i] = pose
-    tcp = (pose @ _TCP)[:3, 3]
-    axes = frames[:, :3, 2]
-    return np.vstack([np.cross(axes, tcp - frames[:, :3, 3]).T, axes.T])
+        pose = frames[i] = pose @ link
+    return frames
+
+
+def tool(frames: Array) -> Array:
+    """Pose (4, 4) of the TCP in the base frame, for the `joint_frames` of the same angles."""
+    pose: Array = frames[-1] @ _TCP
+    return pose
+
+
+def point_jacobian(frames: Array, points_m: Array) -> Array:
+    """Velocity per joint velocity [m/rad] of points (..., 3) that the last link carries: (..., 3, 7), base frame."""
+    x, y, z = np.moveaxis(points_m[..., None, :] - frames[:, :3, 3], -1, 0)
+    a, b, c = frames[:, :3, 2].T
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-2)  # np.cross is slow on few vectors
 
 
 def pose_error(current: Array, target: Array) -> Array:
@@ -79,6 +95,23 @@ def pose_error(current: Array, target: Array) -> Array:
         half = (rotation[:, column] + np.eye(3)[column]) / 2
         vector = half / np.linalg.norm(half) * angle
     return np.concatenate([target[:3, 3] - current[:3, 3], vector])
+
+
+def quaternion(rotation: Array) -> Array:
+    """Unit quaternion (x, y, z, w), w >= 0, of a rotation matrix (3, 3).
+
+    The largest component comes from the diagonal, so that the division is never by a small number.
+    """
+    diagonal = np.append(np.diag(rotation), np.trace(rotation))
+    largest = int(np.argmax(diagonal))
+    skew = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    if largest == 3:
+        q = np.append(skew, 1 + diagonal[3])
+    else:
+        q = np.append(rotation[largest] + rotation[:, largest], skew[largest])
+        q[largest] = 1 - diagonal[3] + 2 * diagonal[largest]
+    unit: Array = q / np.linalg.norm(q)
+    return unit if unit[3] >= 0 else -unit
 
 
 def differential_ik(q: ArrayLike, twist: ArrayLike, damping: float = 0.03, posture: ArrayLike | None = None) -> Array:

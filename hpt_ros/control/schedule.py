@@ -1,6 +1,7 @@
 """Chunks with due times become one continuous reference: positions, velocities and the gripper at any time.
 
-Strategy `receding_horizon`: the first `execute_rows` rows of a chunk are executed, then the newest chunk takes over.
+By strategy `receding_horizon` the first `execute_rows` rows of a chunk are executed, then the newest chunk takes over; the
+others of `control/merging.py` let every chunk in as it comes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Chunk
+from hpt_ros.control.merging import RecedingHorizon, Strategy
 
 Array = NDArray[np.float64]
 
@@ -46,17 +48,21 @@ class Schedule:
 
     Args:
         joints: columns of a row that are joint angles; one more column, if there is one, is the gripper width.
+        strategy: how a chunk joins those before it; None is the receding horizon.
     """
 
-    def __init__(self, joints: int, execute_rows: int) -> None:
+    def __init__(self, joints: int, execute_rows: int, strategy: Strategy | None = None) -> None:
         self._joints, self._execute_rows = joints, execute_rows
+        self._strategy = strategy or RecedingHorizon()
         self._plan: _Plan | None = None
         self._candidate: Chunk | None = None
-        self.rows_late = 0
+        self.rows_late = self.seams = 0
+        self.largest_seam_rad = 0.0
 
     def start(self, t_ns: int, position: Array, velocity: Array, gripper_m: float | None) -> None:
         """Forget every chunk; the next one sets out from this state."""
         self._candidate = None
+        self._strategy.reset()
         self._plan = _Plan(
             np.array([t_ns], dtype=np.int64), position[None].copy(), velocity[None].copy(), (gripper_m,), "", False
         )
@@ -70,7 +76,7 @@ class Schedule:
         """The reference at a time that does not go back from call to call; None when no row is left."""
         plan = self._require_plan()
         if self._candidate is not None and self._may_take_over(self._candidate, t_ns):
-            plan = self._plan = self._follow_on(self._candidate, t_ns)
+            plan = self._plan = self._follow_on(self._strategy.join(self._candidate, t_ns, self._position), t_ns)
             self._candidate = None
         return None if t_ns > plan.due_ns[-1] else self._at(plan, t_ns)
 
@@ -79,7 +85,11 @@ class Schedule:
         if chunk.due_ns[-1] <= t_ns:
             return False
         rows_due, rows = plan.rows_due(t_ns), len(plan.due_ns) - 1
-        return rows_due >= min(self._execute_rows, rows) or plan.by_human != chunk.by_human
+        return self._strategy.immediate or rows_due >= min(self._execute_rows, rows) or plan.by_human != chunk.by_human
+
+    def _position(self, t_ns: int) -> Array | None:
+        plan = self._require_plan()
+        return self._at(plan, t_ns).position if plan.due_ns[0] <= t_ns <= plan.due_ns[-1] else None
 
     def _follow_on(self, chunk: Chunk, t_ns: int) -> _Plan:
         """The chunk's plan from where the reference is at `t_ns`.
@@ -90,6 +100,7 @@ class Schedule:
         now = self._at(self._require_plan(), t_ns)
         first = int(np.searchsorted(chunk.due_ns, t_ns + chunk.period_ns // 2))
         first = min(first, len(chunk.due_ns) - 1)
+        self._count_seam(chunk, first)
         due_ns = np.concatenate([[t_ns], chunk.due_ns[first:]])
         position = np.vstack([now.position, chunk.rows[first:, : self._joints]])
         velocity = _slopes(due_ns, position)
@@ -97,6 +108,14 @@ class Schedule:
         widths = chunk.rows[first:, self._joints :]
         gripper = (now.gripper_m, *(float(row[0]) if row.size else None for row in widths))
         return _Plan(due_ns, position, velocity, gripper, chunk.source, chunk.by_human)
+
+    def _count_seam(self, chunk: Chunk, first: int) -> None:
+        """What a chunk's first row differs by from the plan before it: the jump that appending them would make."""
+        before = self._position(int(chunk.due_ns[first]))
+        if before is not None and len(self._require_plan().due_ns) > 1:
+            self.seams += 1
+            gap = float(np.abs(chunk.rows[first, : self._joints] - before).max())
+            self.largest_seam_rad = max(self.largest_seam_rad, gap)
 
     def _at(self, plan: _Plan, t_ns: int) -> Reference:
         i = max(plan.rows_due(t_ns), 0)

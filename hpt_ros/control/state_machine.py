@@ -9,23 +9,26 @@ from hpt_ros.errors import HptRosError
 
 
 class State(Enum):
-    """IDLE sends nothing. ENGAGING and HOLDING hold the arm still. RUNNING follows chunks. FAULT is left by a person only."""
+    """IDLE sends nothing. ENGAGING and HOLDING hold the arm still. RUNNING follows chunks, HOMING the way home. FAULT is left by a person only."""
 
     IDLE = "IDLE"
     ENGAGING = "ENGAGING"
     RUNNING = "RUNNING"
     HOLDING = "HOLDING"
+    HOMING = "HOMING"
     FAULT = "FAULT"
 
 
 class Event(Enum):
-    """A person's wishes (`engage` to `reset`), then what the commander sees by itself."""
+    """A person's wishes (`engage` to `home`), then what the commander sees by itself."""
 
     ENGAGE = "engage"
     DISENGAGE = "disengage"
     HOLD = "hold"
     RESUME = "resume"
     RESET = "reset"
+    HOME = "home"
+    ARRIVED = "home reached"
     FIRST_CHUNK = "first chunk accepted"
     MISMATCH = "first chunk too far from the arm"
     STARVED = "chunks late or used up"
@@ -34,23 +37,27 @@ class Event(Enum):
     FAULT = "fault"
 
 
-COMMANDS = (Event.ENGAGE, Event.DISENGAGE, Event.HOLD, Event.RESUME, Event.RESET)
+COMMANDS = (Event.ENGAGE, Event.DISENGAGE, Event.HOLD, Event.RESUME, Event.RESET, Event.HOME)
 
 _I, _E, _R, _H, _F = State.IDLE, State.ENGAGING, State.RUNNING, State.HOLDING, State.FAULT
+_O = State.HOMING
 
 TABLE: Mapping[Event, Mapping[State, State]] = {
     # A pair that is not here: a person's wish is refused, what the commander sees changes nothing.
     Event.ENGAGE: {_I: _E},
-    Event.DISENGAGE: {_I: _I, _E: _I, _R: _I, _H: _I},
-    Event.HOLD: {_E: _H, _R: _H, _H: _H},
+    Event.DISENGAGE: {_I: _I, _E: _I, _R: _I, _H: _I, _O: _I},
+    Event.HOLD: {_E: _H, _R: _H, _H: _H, _O: _H},
     Event.RESUME: {_H: _E},
     Event.RESET: {_F: _I},
+    Event.HOME: {_I: _O},
+    Event.ARRIVED: {_O: _I},
     Event.FIRST_CHUNK: {_E: _R},
     Event.MISMATCH: {_E: _I},
-    Event.STARVED: {_E: _I, _R: _H},
-    Event.STALE_JOINTS: {_E: _I, _R: _H},
+    # Nobody has asked for chunks on the way home: it ends in IDLE, never in a hold that recovers by itself.
+    Event.STARVED: {_E: _I, _R: _H, _O: _I},
+    Event.STALE_JOINTS: {_E: _I, _R: _H, _O: _I},
     Event.RECOVERED: {_H: _R},
-    Event.FAULT: {_I: _F, _E: _F, _R: _F, _H: _F},
+    Event.FAULT: {_I: _F, _E: _F, _R: _F, _H: _F, _O: _F},
 }
 
 

@@ -2,10 +2,11 @@
 
 from hpt_ros.embodiment.fingerprint import fingerprint, require_same, tensor_contract
 from hpt_ros.embodiment.load import embodiment_from, embodiment_to, load_embodiment, presets
-from hpt_ros.embodiment.schema import Camera, Embodiment, StreamSpec
+from hpt_ros.embodiment.schema import Camera, DepthCamera, Embodiment, StreamSpec
 
 __all__ = [
     "Camera",
+    "DepthCamera",
     "Embodiment",
     "StreamSpec",
     "embodiment_from",

@@ -7,17 +7,15 @@ import json
 from typing import Any
 
 from hpt_ros.configuration import to_mapping
-from hpt_ros.embodiment.schema import Embodiment
+from hpt_ros.embodiment.schema import Camera, DepthCamera, Embodiment
 from hpt_ros.errors import FingerprintError
 
 
 def tensor_contract(embodiment: Embodiment) -> dict[str, Any]:
     """What must be equal for one side to read the other's tensors; topics, rates of arrival and limits are not part of it."""
-    return {
+    contract = {
         "state": list(embodiment.state_names),
-        "cameras": [
-            {"name": c.name, "crop_px": to_mapping(c.crop_px), "size_px": list(c.size_px)} for c in embodiment.cameras
-        ],
+        "cameras": [_view(camera) for camera in embodiment.cameras],
         "action": {"kind": embodiment.action.kind, "names": list(embodiment.action_names)},
         "policy": {
             "rate_hz": embodiment.policy.rate_hz,
@@ -25,6 +23,13 @@ def tensor_contract(embodiment: Embodiment) -> dict[str, Any]:
             "action_horizon": embodiment.policy.action_horizon,
         },
     }
+    if embodiment.depth:  # absent otherwise: an embodiment without the modality keeps the fingerprint it always had
+        contract["depth"] = [_view(camera) for camera in embodiment.depth]
+    return contract
+
+
+def _view(camera: Camera | DepthCamera) -> dict[str, Any]:
+    return {"name": camera.name, "crop_px": to_mapping(camera.crop_px), "size_px": list(camera.size_px)}
 
 
 def fingerprint(embodiment: Embodiment) -> str:

@@ -13,6 +13,7 @@ JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 COMMAND = "hpt_ros/msg/Command"
+MAX_DEPTH_M = 65.535  # the largest uint16, in millimetres
 # The cubics that a trajectory controller puts between our points reach 1.5 times the acceleration of the motion itself.
 _MAX_ACCELERATION_FRACTION = 0.65
 
@@ -87,22 +88,37 @@ class Camera:
     crop_px: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        check(self.name.isidentifier(), "name", self.name, "letters, digits and underscores")
-        _check_topic(self.topic)
-        check(all(8 <= n <= 2048 for n in self.size_px), "size_px", self.size_px, "[height, width], each 8 to 2048")
-        if self.crop_px is not None:
-            top, left, height, width = self.crop_px
-            check(
-                min(top, left) >= 0 and min(height, width) > 0,
-                "crop_px",
-                self.crop_px,
-                "[top >= 0, left >= 0, height > 0, width > 0]",
-            )
+        _check_view(self)
 
     @property
     def msgtype(self) -> str:
         """The ROS message type that `transport` implies."""
         return IMAGE if self.transport == "raw" else COMPRESSED_IMAGE
+
+
+@dataclass(frozen=True)
+class DepthCamera:
+    """One depth view: `sensor_msgs/Image` in 16UC1 [mm] or 32FC1 [m] (REP 118). `size_px` and `crop_px` are those of `Camera`.
+
+    `range_m` (near, far) is where the sensor measures; it scales what the network sees, not what is stored.
+    """
+
+    name: str
+    topic: str
+    size_px: tuple[int, int]
+    range_m: tuple[float, float]
+    timing: Timing
+    crop_px: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check_view(self)
+        near, far = self.range_m
+        check(0 <= near < far <= MAX_DEPTH_M, "range_m", [near, far], f"[near, far], 0 <= near < far <= {MAX_DEPTH_M}")
+
+    @property
+    def msgtype(self) -> str:
+        """The ROS message type: compressed depth is not read."""
+        return IMAGE
 
 
 @dataclass(frozen=True)
@@ -114,12 +130,19 @@ class Action:
 
 @dataclass(frozen=True)
 class Policy:
-    """Rate of observations and chunk rows [Hz], samples of history, rows per chunk, rows executed before the next chunk takes over."""
+    """Rate of observations and chunk rows [Hz], samples of history, rows per chunk, and how chunks follow each other.
+
+    `receding_horizon` executes `execute_rows` rows before the next chunk takes over; `blend` fades from one chunk to the
+    next over `blend_s`; `temporal_ensemble` averages all chunks with weights `exp(-ensemble_decay_per_s * age)`.
+    """
 
     rate_hz: float
     observation_horizon: int
     action_horizon: int
     execute_rows: int
+    strategy: Literal["receding_horizon", "temporal_ensemble", "blend"] = "receding_horizon"
+    blend_s: float = 0.2
+    ensemble_decay_per_s: float = 2.0
 
     def __post_init__(self) -> None:
         check(0 < self.rate_hz <= 100, "rate_hz", self.rate_hz, "above 0, at most 100")
@@ -131,6 +154,8 @@ class Policy:
             self.execute_rows,
             f"1 to action_horizon ({self.action_horizon})",
         )
+        check(0.01 <= self.blend_s <= 2, "blend_s", self.blend_s, "0.01 to 2")
+        check(abs(self.ensemble_decay_per_s) <= 100, "ensemble_decay_per_s", self.ensemble_decay_per_s, "-100 to 100")
 
     @property
     def period_ns(self) -> int:
@@ -140,14 +165,24 @@ class Policy:
 
 @dataclass(frozen=True)
 class Command:
-    """How commands leave: rate [Hz], the arm's back-end and its topic, the gripper's back-end and its topic."""
+    """How commands leave: rate [Hz], the arm's back-end and its topic, the gripper's back-end and its topic or action.
+
+    `frame` is the frame id of commanded poses. `gripper_*`: closing and opening speed [m/s], grasping force [N], and for
+    `gripper_command` what a metre of width is as a position.
+    """
 
     rate_hz: float
-    backend: Literal["joint_trajectory", "joint_position"]
+    backend: Literal[
+        "joint_trajectory", "crisp_joint", "crisp_pose", "multipanda_joint", "joint_position", "joint_velocity"
+    ]
     topic: str
-    gripper_backend: Literal["topic", "none"]
+    gripper_backend: Literal["topic", "franka_actions", "gripper_command", "none"]
     gripper_topic: str = ""
     record_topic: str = "/hpt_ros/command"
+    frame: str = "base"
+    gripper_speed_m_s: float = 0.1
+    gripper_force_n: float = 20.0
+    gripper_position_per_m: float = 0.5
 
     def __post_init__(self) -> None:
         check(50 <= self.rate_hz <= 500, "rate_hz", self.rate_hz, "50 to 500")
@@ -155,6 +190,9 @@ class Command:
         _check_topic(self.record_topic, "record_topic")
         if self.gripper_backend != "none":
             _check_topic(self.gripper_topic, "gripper_topic")
+        check(0 < self.gripper_speed_m_s <= 0.2, "gripper_speed_m_s", self.gripper_speed_m_s, "above 0, at most 0.2")
+        check(0 < self.gripper_force_n <= 70, "gripper_force_n", self.gripper_force_n, "above 0, at most 70")
+        check(self.gripper_position_per_m != 0, "gripper_position_per_m", self.gripper_position_per_m, "not 0")
 
 
 @dataclass(frozen=True)
@@ -197,7 +235,7 @@ class Safety:
 
 @dataclass(frozen=True)
 class Embodiment:
-    """One robot set-up. Order of joints and cameras is the order in every tensor.
+    """One robot set-up. Order of joints, cameras and depth cameras is the order in every tensor.
 
     Raises:
         ConfigError: a value outside its range, or parts that do not fit each other; names the key path.
@@ -212,13 +250,14 @@ class Embodiment:
     safety: Safety
     home_rad: tuple[float, ...]
     gripper: Gripper | None = None
+    depth: tuple[DepthCamera, ...] = ()
     description: str = ""
     simulated: bool = field(default=False)
 
     def __post_init__(self) -> None:
         check(self.name.isidentifier(), "name", self.name, "letters, digits and underscores")
-        names = [camera.name for camera in self.cameras]
-        check(len(set(names)) == len(names), "cameras", names, "camera names that differ")
+        names = [camera.name for camera in self.cameras] + [camera.name for camera in self.depth]
+        check(len(set(names)) == len(names), "cameras", names, "camera names that differ, those of depth included")
         topics = [s.topic for s in self.streams()]
         check(len(set(topics)) == len(topics), "topics", topics, "a topic of its own for every stream")
         check(
@@ -262,11 +301,12 @@ class Embodiment:
         return self.state_names
 
     def streams(self) -> tuple[StreamSpec, ...]:
-        """Every stream that an observation needs: joints, gripper, then `camera.<name>` in order."""
+        """Every stream that an observation needs: joints, gripper, `camera.<name>`, `depth.<name>`, in order."""
         specs = [_stream("joints", self.joints.topic, JOINT_STATE, self.joints.timing)]
         if self.gripper:
             specs.append(_stream("gripper", self.gripper.topic, JOINT_STATE, self.gripper.timing))
         specs += [_stream(f"camera.{c.name}", c.topic, c.msgtype, c.timing) for c in self.cameras]
+        specs += [_stream(f"depth.{c.name}", c.topic, c.msgtype, c.timing) for c in self.depth]
         return tuple(specs)
 
     def command_stream(self) -> StreamSpec:
@@ -278,6 +318,20 @@ def _stream(key: str, topic: str, msgtype: str, timing: Timing) -> StreamSpec:
     return StreamSpec(
         key, topic, msgtype, timing.rate_hz, round(timing.max_age_s * 1e9), round(timing.allowance_s * 1e9)
     )
+
+
+def _check_view(view: Camera | DepthCamera) -> None:
+    check(view.name.isidentifier(), "name", view.name, "letters, digits and underscores")
+    _check_topic(view.topic)
+    check(all(8 <= n <= 2048 for n in view.size_px), "size_px", view.size_px, "[height, width], each 8 to 2048")
+    if view.crop_px is not None:
+        top, left, height, width = view.crop_px
+        check(
+            min(top, left) >= 0 and min(height, width) > 0,
+            "crop_px",
+            view.crop_px,
+            "[top >= 0, left >= 0, height > 0, width > 0]",
+        )
 
 
 def _check_topic(topic: str, key: str = "topic") -> None:

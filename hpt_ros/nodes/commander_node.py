@@ -27,7 +27,8 @@ from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import BusyError, HptRosError, StreamError
 from hpt_ros.msg import ActionChunk, Command, CommanderStatus
-from hpt_ros.nodes.backends import make_arm_backend, make_gripper_worker, set_time
+from hpt_ros.nodes.backends import make_arm_backend, make_gripper_worker
+from hpt_ros.nodes.messages import set_time
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every version's publishers
@@ -90,6 +91,7 @@ class CommanderNode(HptNode):
             "hold": commander.hold,
             "resume": lambda: commander.resume(self._now_ns()),
             "reset": commander.reset,
+            "home": lambda: commander.home(self._now_ns()),
         }.items():
             self.create_service(Trigger, f"/hpt_ros/commander/{name}", partial(self._on_wish, name, action))
 
@@ -117,7 +119,7 @@ class CommanderNode(HptNode):
                 answer.set_exception(error)
 
         try:
-            if name in ("engage", "resume"):
+            if name in ("engage", "resume", "home"):
                 self._refuse_conflicts()
             self._inbox.put(act)
             wait([answer], timeout=_ANSWER_S)

@@ -21,3 +21,8 @@ def message_class(name: str) -> Any:
         raise MissingDependencyError(
             f"message type {name} is not installed", f"install the ROS package {package}"
         ) from error
+
+
+def set_time(message: Any, nanoseconds: int) -> None:
+    """Fill a builtin_interfaces Time or Duration."""
+    message.sec, message.nanosec = divmod(nanoseconds, 10**9)

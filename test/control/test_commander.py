@@ -371,3 +371,68 @@ def test_whatever_happens_the_arm_moves_smoothly(script: list) -> None:
     rig.move(500)
     assert_smooth(rig)
     assert speed(rig) == 0
+
+
+# Home
+
+
+def test_home_goes_there_slowly_and_lets_go() -> None:
+    rig = Rig(HOME + np.array([0.3, -0.2, 0.1, 0.2, -0.3, 0.1, 0.5]))
+    rig.commander.home(rig.now)
+    assert rig.state is State.HOMING
+    for _ in range(600):
+        rig.tick()
+        assert speed(rig) <= 0.33
+        if rig.state is State.IDLE:
+            break
+    assert (rig.state, rig.commander.reason) == (State.IDLE, "at home")
+    np.testing.assert_allclose(rig.arm.sample(rig.now)[0], HOME, atol=0.02)
+    assert {output.label.source for output in rig.outputs if output.label} == {"home"}
+
+
+def test_nobodys_chunk_is_followed_on_the_way_home() -> None:
+    rig = Rig(HOME + 0.2)
+    rig.commander.home(rig.now)
+    rig.tick(40)
+    assert not rig.chunk(HOME + 0.5)
+    assert not rig.chunk(HOME + 0.5, "teleop:pad")
+    assert rig.state is State.HOMING
+
+
+@pytest.mark.parametrize("wish", ["hold", "disengage"])
+def test_a_person_stops_the_way_home(wish: str) -> None:
+    rig = Rig(HOME + 0.4)
+    rig.commander.home(rig.now)
+    rig.tick(80)
+    assert speed(rig) > 0.05
+    getattr(rig.commander, wish)()
+    rig.tick(60)
+    assert speed(rig) == 0
+    assert np.abs(rig.arm.sample(rig.now)[0] - HOME).max() > 0.05
+
+
+def test_joints_that_go_silent_end_the_way_home_for_good() -> None:
+    rig = Rig(HOME + 0.4)
+    rig.commander.home(rig.now)
+    rig.tick(80)
+    rig.joints_alive = False
+    rig.tick(TOO_LONG + 60)
+    assert rig.state is State.IDLE
+    assert "joints" in rig.commander.reason
+    rig.joints_alive = True
+    rig.send_joints()
+    rig.tick(5)
+    assert not rig.chunk(HOME)
+    assert rig.state is State.IDLE
+    assert speed(rig) == 0
+
+
+def test_home_that_cannot_be_reached_is_given_up() -> None:
+    rig = Rig(HOME + 0.3)
+    rig.commander.home(rig.now)
+    rig.commander._homing._way = rig.commander._homing._way + 3.0  # far outside the limits
+    for _ in range(5000):
+        rig.tick()
+        if rig.state is State.IDLE:
+            break
+    assert "home not reached" in rig.commander.reason

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpt_ros.control.chunk import Chunk
+from hpt_ros.control.merging import Blend, RecedingHorizon, Strategy, TemporalEnsemble
 from hpt_ros.control.schedule import Schedule
 
 PERIOD = 100_000_000
@@ -115,11 +116,12 @@ steps = st.lists(
 )
 
 
-@given(steps)
-@settings(max_examples=100, deadline=None)
-def test_take_over_never_jumps(script: list) -> None:
+@pytest.mark.parametrize("strategy", [RecedingHorizon(), Blend(0.2), TemporalEnsemble(1.0, J)])
+@given(script=steps)
+@settings(max_examples=60, deadline=None)
+def test_take_over_never_jumps(strategy: Strategy, script: list) -> None:
     """At every seam position and velocity go on from where they were, whatever the new chunk says."""
-    schedule = Schedule(J, execute_rows=2)
+    schedule = Schedule(J, 2, strategy)
     schedule.start(START, np.zeros(J), np.zeros(J), None)
     t = START
     before = schedule.sample(t)

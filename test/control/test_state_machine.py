@@ -9,18 +9,20 @@ import pytest
 from hpt_ros.control.state_machine import COMMANDS, TABLE, Event, State, StateMachine, TransitionRefused
 
 EXPECTED = """
-                     IDLE      ENGAGING  RUNNING   HOLDING   FAULT
-ENGAGE               ENGAGING  refused   refused   refused   refused
-DISENGAGE            IDLE      IDLE      IDLE      IDLE      refused
-HOLD                 refused   HOLDING   HOLDING   HOLDING   refused
-RESUME               refused   refused   refused   ENGAGING  refused
-RESET                refused   refused   refused   refused   IDLE
-FIRST_CHUNK          -         RUNNING   -         -         -
-MISMATCH             -         IDLE      -         -         -
-STARVED              -         IDLE      HOLDING   -         -
-STALE_JOINTS         -         IDLE      HOLDING   -         -
-RECOVERED            -         -         -         RUNNING   -
-FAULT                FAULT     FAULT     FAULT     FAULT     -
+                     IDLE      ENGAGING  RUNNING   HOLDING   HOMING    FAULT
+ENGAGE               ENGAGING  refused   refused   refused   refused   refused
+DISENGAGE            IDLE      IDLE      IDLE      IDLE      IDLE      refused
+HOLD                 refused   HOLDING   HOLDING   HOLDING   HOLDING   refused
+RESUME               refused   refused   refused   ENGAGING  refused   refused
+RESET                refused   refused   refused   refused   refused   IDLE
+HOME                 HOMING    refused   refused   refused   refused   refused
+ARRIVED              -         -         -         -         IDLE      -
+FIRST_CHUNK          -         RUNNING   -         -         -         -
+MISMATCH             -         IDLE      -         -         -         -
+STARVED              -         IDLE      HOLDING   -         IDLE      -
+STALE_JOINTS         -         IDLE      HOLDING   -         IDLE      -
+RECOVERED            -         -         -         RUNNING   -         -
+FAULT                FAULT     FAULT     FAULT     FAULT     FAULT     -
 """
 _HEAD, *_LINES = [line.split() for line in EXPECTED.strip().splitlines()]
 CELLS = {(State[state], Event[line[0]]): cell for line in _LINES for state, cell in zip(_HEAD, line[1:], strict=True)}
