@@ -14,6 +14,7 @@ from hpt_ros.control.homing import Homing
 from hpt_ros.control.horizon import ArmCommand, Horizon
 from hpt_ros.control.limiter import Limiter, UnsafeRequestError
 from hpt_ros.control.merging import make_strategy
+from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.schedule import Reference, Schedule
 from hpt_ros.control.state_machine import Event, State, StateMachine
 from hpt_ros.embodiment import Embodiment
@@ -71,6 +72,7 @@ class Commander:
         self._measured: tuple[int, Array, Array | None] | None = None
         self._ahead_ns = 0
         self._width_m: float | None = None
+        self._health: tuple[int, RobotHealth] | None = None
         self._engaged_ns = self._settled_ns = self._chunk_ns = self._recover_until_ns = self._tick_ns = 0
         self._human_ns: int | None = None
         self._reference: Reference | None = None  # followed in the present tick
@@ -117,6 +119,10 @@ class Commander:
         if np.isfinite(width_m):
             self._width_m = width_m
 
+    def on_robot_state(self, health: RobotHealth, now_ns: int) -> None:
+        """What the robot says of itself, received at `now_ns`."""
+        self._health = (now_ns, health)
+
     # A person's wishes; each raises HptRosError when it is refused
 
     def engage(self, now_ns: int) -> None:
@@ -136,6 +142,8 @@ class Commander:
     def _take_over(self, now_ns: int) -> Array:
         """Begin to command the arm where it stands; the joints (J,) there."""
         q, dq = self._fresh_joints(now_ns)
+        if reason := self._silent_robot(now_ns) or self._unwell():
+            raise EngageRefused(reason, "clear it with the robot's own tools or /hpt_ros/commander/recover_errors")
         if dq is not None and np.abs(dq).max() > MOVING_RAD_S:
             joint = int(np.abs(dq).argmax())
             raise EngageRefused(
@@ -247,6 +255,10 @@ class Commander:
             self.fault(f"the clock went back by {(self._tick_ns - now_ns) / 1e9:.3f} s")
         elif stale := self._stale_joints(now_ns):
             self._pause(Event.STALE_JOINTS, stale, now_ns)
+        elif silent := self._silent_robot(now_ns):
+            self._pause(Event.STALE_JOINTS, silent, now_ns)
+        elif unwell := self._unwell():
+            self.fault(unwell)
         elif astray := self._astray():
             self.fault(f"the arm does not follow: {astray}")
         late_ms, allowed_ms = (now_ns - self._chunk_ns) / 1e6, self._policy_timeout_ns / 1e6
@@ -309,6 +321,22 @@ class Commander:
         if self._gripper:
             position, velocity = np.append(position, self._gripper.target_m), np.append(velocity, 0.0)
         return Label(self._horizon.end_ns, position, velocity, self.source)
+
+    # The robot's own state
+
+    def _silent_robot(self, now_ns: int) -> str:
+        """Why nothing is known of the robot; empty if enough is, or if the embodiment has no robot state."""
+        contract = self._embodiment.robot_state
+        if contract is None:
+            return ""
+        if self._health is None:
+            return f"robot state: nothing received on {contract.topic}"
+        age_ms, allowed_ms = (now_ns - self._health[0]) / 1e6, contract.max_age_s * 1e3
+        return f"robot state: silent for {age_ms:.0f} ms, allowed: {allowed_ms:.0f} ms" if age_ms > allowed_ms else ""
+
+    def _unwell(self) -> str:
+        contract = self._embodiment.robot_state
+        return self._health[1].fault(contract.min_success_rate) if contract and self._health else ""
 
     # Joint states
 

@@ -196,6 +196,21 @@ class Command:
 
 
 @dataclass(frozen=True)
+class RobotState:
+    """The robot's own report: errors, modes other than IDLE and MOVE, and late commands are faults; silence is a stop."""
+
+    topic: str
+    msgtype: Literal["franka_msgs/msg/FrankaRobotState", "franka_msgs/msg/FrankaState"]
+    max_age_s: float = 0.2
+    min_success_rate: float = 0.9
+
+    def __post_init__(self) -> None:
+        _check_topic(self.topic)
+        check(0.01 <= self.max_age_s <= 2, "max_age_s", self.max_age_s, "0.01 to 2")
+        check(0 <= self.min_success_rate <= 1, "min_success_rate", self.min_success_rate, "0 to 1")
+
+
+@dataclass(frozen=True)
 class Workspace:
     """Box in the base frame [m] that the tool centre point must stay in; each axis is (low, high)."""
 
@@ -250,6 +265,7 @@ class Embodiment:
     safety: Safety
     home_rad: tuple[float, ...]
     gripper: Gripper | None = None
+    robot_state: RobotState | None = None
     depth: tuple[DepthCamera, ...] = ()
     description: str = ""
     simulated: bool = field(default=False)

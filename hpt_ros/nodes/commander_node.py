@@ -24,11 +24,13 @@ from std_srvs.srv import Trigger
 from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, Label, TickOutput
 from hpt_ros.control.pacing import Pacer, Window
+from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import BusyError, HptRosError, StreamError
 from hpt_ros.msg import ActionChunk, Command, CommanderStatus
 from hpt_ros.nodes.backends import make_arm_backend, make_gripper_worker
-from hpt_ros.nodes.messages import set_time
+from hpt_ros.nodes.diagnostics import Diagnostics
+from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every version's publishers
@@ -52,6 +54,7 @@ class CommanderNode(HptNode):
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._joints: bytes | None = None
         self._gripper: bytes | None = None
+        self._robot_state: tuple[Any, bytes] | None = None
         self._ticks = 0
         self._lateness_s, self._latency_s = Window(_WINDOW_S), Window(_WINDOW_S)
         self._make_outputs()
@@ -78,12 +81,16 @@ class CommanderNode(HptNode):
         self._gripper_worker = make_gripper_worker(self, self.embodiment)
         self._label_publisher = self.create_publisher(Command, self.embodiment.command.record_topic, RELIABLE_10)
         self._status_publisher = self.create_publisher(CommanderStatus, "/hpt_ros/commander/status", RELIABLE_10)
+        self._diagnostics = Diagnostics(self, self.embodiment.name)
 
     def _make_inputs(self) -> None:
         self.create_subscription(JointState, self.embodiment.joints.topic, self._on_joints, _NEWEST, raw=True)
         if self.embodiment.gripper:
             self.create_subscription(JointState, self.embodiment.gripper.topic, self._on_gripper, _NEWEST, raw=True)
         self.create_subscription(ActionChunk, "/hpt_ros/action_chunk", self._on_chunk, RELIABLE_10)
+        if contract := self.embodiment.robot_state:
+            kind = message_class(contract.msgtype)
+            self.create_subscription(kind, contract.topic, partial(self._on_robot_state, kind), _NEWEST, raw=True)
         commander = self._commander
         for name, action in {
             "engage": lambda: commander.engage(self._now_ns()),
@@ -102,6 +109,10 @@ class CommanderNode(HptNode):
 
     def _on_gripper(self, raw: bytes) -> None:
         self._gripper = raw
+
+    def _on_robot_state(self, kind: Any, raw: bytes) -> None:
+        """At 1 kHz decoding all of them would cost a tenth of a core: one in a tick is enough."""
+        self._robot_state = (kind, raw)
 
     def _on_chunk(self, message: Any) -> None:
         self._inbox.put(partial(self._take_chunk, _chunk(message), self._now_ns()))
@@ -189,7 +200,10 @@ class CommanderNode(HptNode):
     def _measure(self) -> None:
         joints, self._joints = self._joints, None
         gripper, self._gripper = self._gripper, None
+        state, self._robot_state = self._robot_state, None
         try:
+            if state is not None:
+                self._commander.on_robot_state(RobotHealth.of(deserialize_message(state[1], state[0])), self._now_ns())
             if joints is not None:
                 message = deserialize_message(joints, JointState)
                 names = self.embodiment.joints.names
@@ -248,6 +262,7 @@ class CommanderNode(HptNode):
         )
         set_time(message.header.stamp, self._now_ns())
         self._status_publisher.publish(message)
+        self._diagnostics.publish(message)
 
 
 def _by_name(message: Any, names: tuple[str, ...], values: Any) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,11 @@ from hpt_ros.control import commander as module
 from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, EngageRefused, TickOutput
 from hpt_ros.control.limiter import UnsafeRequestError
+from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.state_machine import State, TransitionRefused
 from hpt_ros.control.trajectory import JointTrajectoryFollower
 from hpt_ros.embodiment import fingerprint, load_embodiment
+from hpt_ros.embodiment.schema import RobotState
 
 SIM = load_embodiment("sim_panda")
 HOME = np.array(SIM.home_rad)
@@ -436,3 +440,59 @@ def test_home_that_cannot_be_reached_is_given_up() -> None:
         if rig.state is State.IDLE:
             break
     assert "home not reached" in rig.commander.reason
+
+
+# The robot's own state
+
+WELL = RobotHealth("MOVE", (), 0.99)
+
+
+@pytest.fixture
+def watched() -> Rig:
+    """An arm that reports its state, and a policy that drives it."""
+    rig = Rig()
+    contract = RobotState("/franka_robot_state_broadcaster/robot_state", "franka_msgs/msg/FrankaRobotState")
+    rig.commander._embodiment = replace(SIM, robot_state=contract)
+    rig.commander.on_robot_state(WELL, rig.now)
+    rig.commander.engage(rig.now)
+    for _ in range(90):
+        rig.commander.on_robot_state(WELL, rig.now)
+        rig.run(HOME + 0.2, 1)
+    assert rig.state is State.RUNNING
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("health", "reason"),
+    [
+        (RobotHealth("REFLEX", (), 1.0), "mode REFLEX"),
+        (RobotHealth("USER_STOPPED", (), 1.0), "mode USER_STOPPED"),
+        (RobotHealth("MOVE", ("joint_reflex",), 1.0), "joint_reflex"),
+        (RobotHealth("MOVE", (), 0.5), "50% of the robot's commands"),
+        (RobotHealth("MOVE", (), float("nan")), "of the robot's commands"),
+    ],
+)
+def test_a_robot_that_is_unwell_is_a_fault_with_its_name(watched: Rig, health: RobotHealth, reason: str) -> None:
+    watched.commander.on_robot_state(health, watched.now)
+    watched.tick()
+    assert watched.state is State.FAULT
+    assert reason in watched.commander.reason
+    watched.commander.on_robot_state(WELL, watched.now)
+    watched.tick()
+    assert watched.state is State.FAULT, "a person resets it"
+
+
+def test_a_robot_state_that_goes_silent_is_a_hold(watched: Rig) -> None:
+    watched.run(HOME + 0.2, 25)
+    assert watched.state is State.HOLDING
+    assert "robot state: silent" in watched.commander.reason
+
+
+def test_an_arm_that_says_nothing_of_itself_or_is_unwell_is_not_taken_over() -> None:
+    rig = Rig()
+    rig.commander._embodiment = replace(SIM, robot_state=RobotState("/state", "franka_msgs/msg/FrankaState"))
+    with pytest.raises(EngageRefused, match="nothing received on /state"):
+        rig.commander.engage(rig.now)
+    rig.commander.on_robot_state(RobotHealth("GUIDING", (), 1.0), rig.now)
+    with pytest.raises(EngageRefused, match="mode GUIDING"):
+        rig.commander.engage(rig.now)
