@@ -5,21 +5,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True)
 class HeadFacts:
-    """What a user should know before choosing a head; `network_calls` is how often its network runs for one chunk."""
+    """What a user should know before choosing a head.
+
+    `network_calls` is how often its network runs for one chunk. `multi_modal`: where demonstrations went either of two
+    ways, a drawn chunk goes one of them from its first row to its last.
+    """
 
     loss: str
     network_calls: int
     multi_modal: bool
     guarantees: str
+    use_when: str
 
 
 class Head(nn.Module, ABC):
-    """Context -> chunk. All actions are normalised, (N, rows, A).
+    """Context -> chunk. All actions are normalised, (N, rows, A), and chunks lie inside [-1, 1].
 
     Context is what pooling leaves of the trunk's tokens: a vector (N, D), or tokens (N, L, D) for heads that read tokens.
     """
@@ -35,9 +41,20 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, context: Tensor, generator: Generator | None = None) -> Tensor:
-        """One chunk for each context; heads that draw use `generator`."""
+        """One chunk for each context; heads that draw use `generator`, on the context's device."""
 
 
 def mean_over_valid(rows: Tensor, valid: Tensor) -> Tensor:
     """Mean of a loss per row (N, rows) over the valid rows; 0 when none is."""
     return (rows * valid).sum() / valid.sum().clamp(min=1)
+
+
+def hold_last_valid(action: Tensor, valid: Tensor) -> Tensor:
+    """Actions (N, rows, A) whose invalid rows repeat the valid row before them, or are 0 where there is none.
+
+    For networks that see all rows of a chunk at once: what stands in an invalid row then reaches no other row.
+    """
+    rows = torch.arange(valid.shape[1], device=valid.device).expand(valid.shape)
+    newest = rows.masked_fill(~valid, 0).cummax(dim=1).values
+    held = action.gather(1, newest.unsqueeze(-1).expand(action.shape))
+    return held.masked_fill((valid.cumsum(dim=1) == 0).unsqueeze(-1), 0)

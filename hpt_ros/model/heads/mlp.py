@@ -28,20 +28,36 @@ class MLPHead(Head):
     ) -> None:
         super().__init__()
         self.shape = (rows, action_dim)
-        layers: list[nn.Module] = [nn.Linear(input_dim, widths[0]), nn.SiLU()]
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.Dropout(dropout), nn.LayerNorm(after), nn.SiLU()]
         outputs = action_dim if per_row else rows * action_dim
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], outputs), nn.Tanh())
+        self.net = nn.Sequential(*hidden_layers(input_dim, widths, dropout), nn.Linear(widths[-1], outputs), nn.Tanh())
 
     @property
     def facts(self) -> HeadFacts:
-        return HeadFacts("smooth L1 (beta 0.05)", 1, False, "deterministic, inside (-1, 1); averages over modes")
+        return HeadFacts(
+            "smooth L1 (beta 0.05)",
+            1,
+            False,
+            "deterministic; averages over modes",
+            "first try, and whenever demonstrations agree on one way",
+        )
 
     def loss(self, context: Tensor, action: Tensor, valid: Tensor) -> Tensor:
-        rows = F.smooth_l1_loss(self.sample(context), action, beta=HUBER_BETA, reduction="none").mean(dim=-1)
-        return mean_over_valid(rows, valid)
+        return huber(self.sample(context), action, valid)
 
     def sample(self, context: Tensor, generator: Generator | None = None) -> Tensor:
         chunk: Tensor = self.net(context)
         return chunk.view(-1, *self.shape)
+
+
+def hidden_layers(input_dim: int, widths: Sequence[int], dropout: float) -> list[nn.Module]:
+    """The published perceptron up to its last hidden layer."""
+    layers: list[nn.Module] = [nn.Linear(input_dim, widths[0]), nn.SiLU()]
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.Dropout(dropout), nn.LayerNorm(after), nn.SiLU()]
+    return layers
+
+
+def huber(chunk: Tensor, action: Tensor, valid: Tensor) -> Tensor:
+    """The published loss: smooth L1 over the valid rows."""
+    rows = F.smooth_l1_loss(chunk, action, beta=HUBER_BETA, reduction="none").mean(dim=-1)
+    return mean_over_valid(rows, valid)
