@@ -27,6 +27,17 @@ def embodiment(**policy: Any) -> Embodiment:
     return embodiment_from(data)
 
 
+def depth_embodiment(**policy: Any) -> Embodiment:
+    """`embodiment` with two depth cameras: `near` sends millimetres, `far` metres as big-endian floats."""
+    data = embodiment_to(embodiment(**policy))
+    timing = data["cameras"][0]["timing"]
+    data["depth"] = [
+        {"name": name, "topic": f"/{name}/depth", "size_px": [12, 16], "range_m": [0.1, 2.0], "timing": timing}
+        for name in ("near", "far")
+    ]
+    return embodiment_from(data)
+
+
 def _new(msgtype: str, stamp_ns: int, **fields: Any) -> Any:
     types = typestore().types
     time = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
@@ -52,7 +63,9 @@ def joint_state(stamp_ns: int, positions: dict[str, float], little_endian: bool 
     )
 
 
-def image(stamp_ns: int, pixels: np.ndarray[Any, Any], encoding: str = "rgb8", padding: int = 0) -> bytes:
+def image(
+    stamp_ns: int, pixels: np.ndarray[Any, Any], encoding: str = "rgb8", padding: int = 0, big_endian: bool = False
+) -> bytes:
     rows = pixels.reshape(pixels.shape[0], -1).view(np.uint8)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
     return _serialize(
@@ -61,7 +74,7 @@ def image(stamp_ns: int, pixels: np.ndarray[Any, Any], encoding: str = "rgb8", p
         height=pixels.shape[0],
         width=pixels.shape[1],
         encoding=encoding,
-        is_bigendian=0,
+        is_bigendian=int(big_endian),
         step=padded.shape[1],
         data=padded.reshape(-1),
     )
@@ -93,6 +106,13 @@ def frame(number: int, height: int = 24, width: int = 32) -> np.ndarray[Any, Any
     return np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def depth_map(number: int, height: int = 24, width: int = 32) -> np.ndarray[Any, Any]:
+    """Millimetres that differ from frame to frame, a quarter of them not measured."""
+    rng = np.random.default_rng(number)
+    values = rng.integers(1, 5000, (height, width), dtype=np.uint16)
+    return np.where(rng.random((height, width)) < 0.25, 0, values).astype(np.uint16)
+
+
 def messages(robot: Embodiment, seconds: float, joints_hz: float = 200.0) -> Iterator[tuple[str, int, bytes]]:
     """(stream key, stamp, serialized message) of an undisturbed episode, by stamp."""
     produced: list[tuple[str, int, bytes]] = []
@@ -112,6 +132,11 @@ def _message(robot: Embodiment, key: str, stamp: int, number: int) -> bytes:
         return joint_state(stamp, {"panda_finger_joint1": 0.01, "panda_finger_joint2": 0.02})
     if key == "command":
         return command(stamp, robot, np.append(joint_values(stamp, count) + 0.01, 0.04))
+    if key == "depth.near":
+        return image(stamp, depth_map(number), "16UC1", padding=6)
+    if key == "depth.far":
+        metres = np.where(depth_map(number) == 0, np.nan, depth_map(number) / 1000)
+        return image(stamp, metres.astype(">f4"), "32FC1", big_endian=True)
     return image(stamp, frame(number)) if key == "camera.front" else compressed(stamp, frame(number))
 
 

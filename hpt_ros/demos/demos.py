@@ -35,22 +35,24 @@ class Window(NamedTuple):
 
     state: float32 (T, S) [rad, m], oldest first.
     images: camera -> uint8 (T, H, W, 3), RGB.
+    depth: depth camera -> uint16 (T, H, W) [mm], 0 where nothing was measured.
     action: float32 (H, A), row i is the command in force i + 1 periods later.
     valid: bool (H,), False where the episode has ended and the last command is repeated.
     """
 
     state: NDArray[np.float32]
     images: dict[str, NDArray[np.uint8]]
+    depth: dict[str, NDArray[np.uint16]]
     action: NDArray[np.float32]
     valid: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Demos:
-    """A demonstration set of N ticks; images are memory-mapped.
+    """A demonstration set of N ticks; images and depth are memory-mapped.
 
     state: float32 (N, S); command: float32 (N, A), in force at the tick; tick_ns: int64 (N,); images: camera -> uint8
-    (N, H, W, 3). statistics: `["state" | "command"]["min" | "max" | "mean" | "std"]` -> one number per column.
+    (N, H, W, 3); depth: depth camera -> uint16 (N, H, W) [mm]. statistics: `["state" | "command"]["min" | "max" | "mean" | "std"]` -> one number per column.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class Demos:
     command: NDArray[np.float32]
     tick_ns: NDArray[np.int64]
     images: dict[str, NDArray[np.uint8]]
+    depth: dict[str, NDArray[np.uint16]]
     episode_of: NDArray[np.int64]
 
     @classmethod
@@ -93,6 +96,7 @@ class Demos:
                 command=np.load(path / "command.npy"),
                 tick_ns=np.load(path / "tick_ns.npy"),
                 images={c.name: np.load(path / "images" / f"{c.name}.npy", mmap_mode="r") for c in embodiment.cameras},
+                depth={c.name: np.load(path / "depth" / f"{c.name}.npy", mmap_mode="r") for c in embodiment.depth},
                 episode_of=np.repeat(np.arange(len(episodes)), [e.stop - e.start for e in episodes]),
             )
         except FileNotFoundError as error:
@@ -117,11 +121,13 @@ class Demos:
         return Window(
             state=self.state[past],
             images={name: np.asarray(frames[past]) for name, frames in self.images.items()},
+            depth={name: np.asarray(frames[past]) for name, frames in self.depth.items()},
             action=self.command[np.minimum(future, episode.stop - 1)],
             valid=future < episode.stop,
         )
 
     def _check(self) -> None:
-        lengths = {len(self.command), len(self.tick_ns), len(self.episode_of), *(len(x) for x in self.images.values())}
+        frames = [len(x) for x in self.images.values()] + [len(x) for x in self.depth.values()]
+        lengths = {len(self.command), len(self.tick_ns), len(self.episode_of), *frames}
         if lengths - {len(self)} or self.fingerprint != fingerprint(self.embodiment):
             raise DataError(f"{self.path}: the parts do not belong together", "convert the bags again")

@@ -5,6 +5,7 @@ state.npy                float32 (N, S)   [rad, m]
 command.npy              float32 (N, A)   command in force at the tick [rad, m]
 tick_ns.npy              int64 (N,)       ROS clock
 images/<camera>.npy      uint8 (N, H, W, 3) RGB, can be memory-mapped
+depth/<camera>.npy       uint16 (N, H, W) [mm], 0 where nothing was measured; can be memory-mapped
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ class DemosWriter:
             c.name: NpyAppender(self._folder / "images" / f"{c.name}.npy", "|u1", (*c.size_px, 3))
             for c in embodiment.cameras
         }
+        self._depth = {
+            c.name: NpyAppender(self._folder / "depth" / f"{c.name}.npy", "<u2", c.size_px) for c in embodiment.depth
+        }
 
     @property
     def rows(self) -> int:
@@ -103,6 +107,8 @@ class DemosWriter:
         self._ticks.append(np.array(row.observation.tick_ns, dtype=np.int64))
         for name, appender in self._images.items():
             appender.append(row.observation.images[name][-1])
+        for name, appender in self._depth.items():
+            appender.append(row.observation.depth[name][-1])
 
     def truncate(self, rows: int) -> None:
         """Take back the rows of an episode that turned out to be bad."""
@@ -135,7 +141,7 @@ class DemosWriter:
             shutil.rmtree(self._folder, ignore_errors=True)  # moved away when committed
 
     def _appenders(self) -> list[NpyAppender]:
-        return [self._state, self._command, self._ticks, *self._images.values()]
+        return [self._state, self._command, self._ticks, *self._images.values(), *self._depth.values()]
 
     def _close(self) -> None:
         for appender in self._appenders():

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.configuration import check
+from hpt_ros.embodiment.schema import MAX_DEPTH_M
 from hpt_ros.sim.scene import camera_names, graphics_error, indices, mujoco
 from hpt_ros.sim.world import Snapshot
 
 Image = NDArray[np.uint8]
+Picture = NDArray[Any]
+"""RGB uint8 (H, W, 3); of a depth view uint16 (H, W) [mm], 0 where the camera sees nothing."""
 DEFAULT_SIZE_PX = (192, 192)
+DEPTH_SUFFIX = "_depth"
+"""`wrist_depth` is how far away what the camera `wrist` sees is, pixel by pixel, along its optical axis."""
 
 
 class Renderer:
@@ -36,8 +42,8 @@ class Renderer:
         except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:
             raise graphics_error(error) from error
 
-    def render(self, snapshot: Snapshot, cameras: Sequence[str]) -> dict[str, Image]:
-        """One RGB image (H, W, 3) per camera of one moment."""
+    def render(self, snapshot: Snapshot, cameras: Sequence[str]) -> dict[str, Picture]:
+        """One picture per camera of one moment."""
         self._data.qpos[:] = snapshot.qpos
         self._data.mocap_pos[self._at.goal] = snapshot.mark_m
         mujoco.mj_kinematics(self._model, self._data)
@@ -45,10 +51,21 @@ class Renderer:
         mujoco.mj_camlight(self._model, self._data)
         return {name: self._draw(name) for name in cameras}
 
-    def _draw(self, camera: str) -> Image:
-        self._renderer.update_scene(self._data, camera)
-        image: Image = self._renderer.render()
-        return image
+    def _draw(self, camera: str) -> Picture:
+        self._renderer.update_scene(self._data, camera.removesuffix(DEPTH_SUFFIX))
+        if not camera.endswith(DEPTH_SUFFIX):
+            image: Image = self._renderer.render()
+            return image
+        self._renderer.enable_depth_rendering()
+        try:
+            return self._millimetres(self._renderer.render())
+        finally:
+            self._renderer.disable_depth_rendering()
+
+    def _millimetres(self, metres: NDArray[np.float32]) -> NDArray[np.uint16]:
+        farthest_m = self._model.vis.map.zfar * self._model.stat.extent  # of what is drawn; beyond is the sky
+        seen = metres < min(0.999 * farthest_m, MAX_DEPTH_M)
+        return np.where(seen, np.rint(metres * 1000), 0).astype(np.uint16)
 
     def close(self) -> None:
         """Free the graphics context; left to the interpreter's end, EGL complains."""
@@ -58,7 +75,7 @@ class Renderer:
 class CameraThread:
     """Renders the newest snapshot that is offered, in a thread of its own.
 
-    `wanted` names the cameras that somebody looks at; `deliver(camera, stamp_ns, image)` is called in the thread. When
+    `wanted` names the cameras that somebody looks at; `deliver(camera, stamp_ns, picture)` is called in the thread. When
     rendering is slower than snapshots come, old ones are replaced and counted in `dropped`.
 
     Raises:
@@ -72,11 +89,16 @@ class CameraThread:
         cameras: Sequence[str],
         size_px: tuple[int, int],
         wanted: Callable[[], Sequence[str]],
-        deliver: Callable[[str, int, Image], None],
+        deliver: Callable[[str, int, Picture], None],
     ) -> None:
         known = camera_names(model)
         for name in cameras:
-            check(name in known, "cameras.name", name, f"a camera of the simulated scene: {', '.join(known)}")
+            check(
+                name.removesuffix(DEPTH_SUFFIX) in known,
+                "cameras.name",
+                name,
+                f"a camera of the simulated scene: {', '.join(known)}; its name and {DEPTH_SUFFIX} for depth",
+            )
         self.dropped = 0
         self.failure: Exception | None = None
         self._model, self._size_px, self._wanted, self._deliver = model, size_px, wanted, deliver

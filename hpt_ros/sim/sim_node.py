@@ -8,13 +8,9 @@ from array import array
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 from rcl_interfaces.msg import ParameterDescriptor  # type: ignore[import-untyped]
-from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, JointState
-from sensor_msgs.msg import Image as ImageMessage
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
@@ -24,12 +20,13 @@ os.environ.setdefault(
 
 from hpt_ros.configuration import check
 from hpt_ros.control.trajectory import Point
-from hpt_ros.embodiment import Camera, load_embodiment
+from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import HptRosError
 from hpt_ros.msg import SimStatus
 from hpt_ros.nodes.runtime import RELIABLE_1, RELIABLE_10, HptNode, run_node
-from hpt_ros.sim.cameras import DEFAULT_SIZE_PX, CameraThread, Image
+from hpt_ros.sim.cameras import DEFAULT_SIZE_PX, CameraThread
 from hpt_ros.sim.driver import Driver
+from hpt_ros.sim.outlets import CameraOutlet, DepthOutlet, set_stamp
 from hpt_ros.sim.world import World
 from hpt_ros.srv import ResetScene
 
@@ -108,10 +105,14 @@ class SimNode(HptNode):
         self.create_service(ResetScene, "/hpt_ros/sim/reset", self._on_reset)
 
     def _make_cameras(self, size_px: tuple[int, int]) -> CameraThread:
-        cameras = self.embodiment.cameras
-        rate_hz = self._number("camera_rate_hz", 0.0) or max((c.timing.rate_hz for c in cameras), default=30.0)
+        colour, depth = self.embodiment.cameras, self.embodiment.depth
+        rates_hz = [camera.timing.rate_hz for camera in colour] + [camera.timing.rate_hz for camera in depth]
+        rate_hz = self._number("camera_rate_hz", 0.0) or max(rates_hz, default=30.0)
         check(0 < rate_hz <= 200, "camera_rate_hz", rate_hz, "above 0, at most 200; 0 as the embodiment")
-        self._outlets = {camera.name: _CameraOutlet(self, camera) for camera in cameras}
+        self._outlets: dict[str, CameraOutlet | DepthOutlet] = {
+            **{camera.name: CameraOutlet(self, camera) for camera in colour},
+            **{camera.name: DepthOutlet(self, camera) for camera in depth},
+        }
         thread = CameraThread(
             self._driver.world.model,
             list(self._outlets),
@@ -125,12 +126,12 @@ class SimNode(HptNode):
 
     def _publish_clock(self, stamp_ns: int) -> None:
         message = Clock()
-        _set_stamp(message.clock, stamp_ns)
+        set_stamp(message.clock, stamp_ns)
         self._clock_publisher.publish(message)
 
     def _publish_joints(self, stamp_ns: int) -> None:
         message, world = self._joints_message, self._driver.world
-        _set_stamp(message.header.stamp, stamp_ns)
+        set_stamp(message.header.stamp, stamp_ns)
         message.position = array("d", world.q.tobytes())
         message.velocity = array("d", world.dq.tobytes())
         message.effort = array("d", world.torque.tobytes())
@@ -138,13 +139,13 @@ class SimNode(HptNode):
 
     def _publish_gripper(self, stamp_ns: int) -> None:
         message = self._gripper_message
-        _set_stamp(message.header.stamp, stamp_ns)
+        set_stamp(message.header.stamp, stamp_ns)
         message.position = array("d", self._driver.world.fingers_m.tobytes())
         self._gripper_publisher.publish(message)
 
     def _publish_status(self, stamp_ns: int) -> None:
         world, message = self._driver.world, SimStatus()
-        _set_stamp(message.header.stamp, stamp_ns)
+        set_stamp(message.header.stamp, stamp_ns)
         message.task, message.seed, message.episode = world.task.name, world.seed, world.episode
         message.elapsed_s, message.success = world.elapsed_s, world.success
         position, orientation = message.object.position, message.object.orientation
@@ -198,52 +199,10 @@ class SimNode(HptNode):
             )
 
 
-class _CameraOutlet:
-    """The topics of one camera, raw and compressed, as image_transport names them."""
-
-    def __init__(self, node: Node, camera: Camera) -> None:
-        raw_topic = camera.topic
-        if camera.transport == "compressed":
-            raw_topic = camera.topic.removesuffix("/compressed")
-            check(
-                raw_topic != camera.topic, f"cameras.{camera.name}.topic", camera.topic, "a topic below .../compressed"
-            )
-        self._frame = f"{camera.name}_color_optical_frame"
-        self._raw: Publisher = node.create_publisher(ImageMessage, raw_topic, RELIABLE_10)
-        self._compressed: Publisher = node.create_publisher(CompressedImage, f"{raw_topic}/compressed", RELIABLE_10)
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody looks."""
-        return bool(self._raw.get_subscription_count() or self._compressed.get_subscription_count())
-
-    def publish(self, stamp_ns: int, image: Image) -> None:
-        """Send an RGB image (H, W, 3) to those who look."""
-        if self._raw.get_subscription_count():
-            message = ImageMessage(
-                height=image.shape[0], width=image.shape[1], encoding="rgb8", step=image.shape[1] * 3
-            )
-            message.data = array("B", image.tobytes())
-            self._send(self._raw, message, stamp_ns)
-        if self._compressed.get_subscription_count():
-            jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-            message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=array("B", jpeg.tobytes()))
-            self._send(self._compressed, message, stamp_ns)
-
-    def _send(self, publisher: Publisher, message: Any, stamp_ns: int) -> None:
-        message.header.frame_id = self._frame
-        _set_stamp(message.header.stamp, stamp_ns)
-        publisher.publish(message)
-
-
 def _joint_state(names: tuple[str, ...]) -> Any:
     """A message to be filled again and again: made anew it would cost a third of the publication."""
     zeros = array("d", [0.0] * len(names))
     return JointState(name=list(names), position=zeros, velocity=zeros, effort=zeros)
-
-
-def _set_stamp(stamp: Any, nanoseconds: int) -> None:
-    stamp.sec, stamp.nanosec = divmod(nanoseconds, 10**9)
 
 
 def main(args: list[str] | None = None) -> int:

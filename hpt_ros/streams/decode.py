@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from rosbags.image import ImageError, compressed_image_to_cvimage, image_to_cvimage
 from rosbags.image.image import to_cvtype
 
-from hpt_ros.embodiment import Camera
+from hpt_ros.embodiment import Camera, DepthCamera
 from hpt_ros.embodiment.schema import COMMAND, IMAGE, JOINT_STATE
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.cdr import decode
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 
 
 def joint_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
@@ -53,19 +55,28 @@ def camera_frame(raw: bytes, camera: Camera) -> NDArray[np.uint8]:
     Raises:
         StreamError: the image cannot be decoded, or is smaller than the crop.
     """
-    image = rgb_image(raw, camera.msgtype)
-    if camera.crop_px is not None:
-        top, left, height, width = camera.crop_px
-        if top + height > image.shape[0] or left + width > image.shape[1]:
-            raise StreamError(
-                f"camera {camera.name}: the image is {image.shape[0]} x {image.shape[1]} px (height x width), crop_px {list(camera.crop_px)} needs {top + height} x {left + width}",
-                "correct crop_px in the embodiment, or the camera's resolution",
-            )
-        image = image[top : top + height, left : left + width]
+    image = crop(rgb_image(raw, camera.msgtype), camera)
     height, width = camera.size_px
     if image.shape[:2] != (height, width):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(image)
+
+
+def crop(image: NDArray[_Pixel], camera: Camera | DepthCamera) -> NDArray[_Pixel]:
+    """A view of `image` (H, W, ...) inside `camera.crop_px`, the whole of it without one.
+
+    Raises:
+        StreamError: the image is smaller than the crop.
+    """
+    if camera.crop_px is None:
+        return image
+    top, left, height, width = camera.crop_px
+    if top + height > image.shape[0] or left + width > image.shape[1]:
+        raise StreamError(
+            f"camera {camera.name}: the image is {image.shape[0]} x {image.shape[1]} px (height x width), crop_px {list(camera.crop_px)} needs {top + height} x {left + width}",
+            "correct crop_px in the embodiment, or the camera's resolution",
+        )
+    return image[top : top + height, left : left + width]
 
 
 def _by_name(found: Sequence[str], values: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:

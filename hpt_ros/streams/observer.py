@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Camera, Embodiment, StreamSpec
+from hpt_ros.embodiment import Embodiment, StreamSpec
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.buffer import Sample, StreamBuffer
 from hpt_ros.streams.decode import camera_frame, joint_positions
+from hpt_ros.streams.depth import depth_frame
 
 PATIENCE_NS = 500_000_000
 """How long after its time a tick can still be observed: buffers reach back this much further."""
@@ -35,12 +36,14 @@ class Observation:
     state: float32 (T, S), order of `embodiment.state_names` [rad, m].
     images: camera name -> uint8 (T, H, W, 3), RGB.
     ages_ns: stream key -> tick minus stamp of the newest sample used.
+    depth: depth camera name -> uint16 (T, H, W) [mm], 0 where nothing was measured.
     """
 
     tick_ns: int
     state: NDArray[np.float32]
     images: dict[str, NDArray[np.uint8]]
     ages_ns: dict[str, int]
+    depth: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
 
 
 class _Stream:
@@ -148,6 +151,7 @@ class Observer:
             state=np.concatenate(state, axis=1).astype(np.float32),
             images={camera.name: np.stack(values[f"camera.{camera.name}"]) for camera in self._embodiment.cameras},
             ages_ns={key: tick_ns - samples[-1].stamp_ns for key, samples in picked.items()},
+            depth={camera.name: np.stack(values[f"depth.{camera.name}"]) for camera in self._embodiment.depth},
         )
 
     @property
@@ -167,5 +171,9 @@ def _decoder(embodiment: Embodiment, spec: StreamSpec) -> Callable[[bytes], Any]
     gripper = embodiment.gripper
     if spec.key == "gripper" and gripper is not None:
         return lambda raw: joint_positions(raw, gripper.names).sum(keepdims=True)
-    camera: Camera = next(c for c in embodiment.cameras if f"camera.{c.name}" == spec.key)
-    return lambda raw: camera_frame(raw, camera)
+    kind, name = spec.key.split(".")
+    if kind == "depth":
+        depth_camera = next(camera for camera in embodiment.depth if camera.name == name)
+        return lambda raw: depth_frame(raw, depth_camera)
+    colour_camera = next(camera for camera in embodiment.cameras if camera.name == name)
+    return lambda raw: camera_frame(raw, colour_camera)

@@ -55,6 +55,36 @@ def test_front_camera_looks_at_the_robot_from_ahead() -> None:
         renderer.close()
 
 
+def test_depth_is_the_distance_along_the_optical_axis() -> None:
+    world = World()
+    renderer = Renderer(world.model, (96, 96))
+    try:
+        for seed in range(6):
+            world.reset("reach", seed)
+            pictures = renderer.render(world.snapshot(), ["front", "front_depth", "wrist", "wrist_depth"])
+            for name in ("front", "wrist"):
+                depth = pictures[f"{name}_depth"]
+                assert (depth.dtype, depth.shape) == (np.uint16, (96, 96))
+                camera = renderer._data.camera(name)
+                along_axis_m = (camera.xpos - world.cube_m) @ camera.xmat.reshape(3, 3)[:, 2]
+                cube_mm = np.median(depth[red(pictures[name])])
+                assert 0 <= 1000 * along_axis_m - cube_mm <= 40, "its surface lies up to 4 cm before its middle"
+    finally:
+        renderer.close()
+
+
+def test_nothing_is_measured_where_nothing_is_seen() -> None:
+    world = World()
+    renderer = Renderer(world.model, (96, 96))
+    try:
+        depth = renderer.render(world.snapshot(), ["front_depth"])["front_depth"]
+        assert (depth[:2, :20] == 0).all(), "above the horizon, beside the arm"
+        assert (depth[60:] > 0).all(), "the table"
+        assert renderer.render(world.snapshot(), ["front"])["front"].shape == (96, 96, 3)
+    finally:
+        renderer.close()
+
+
 def test_thread_delivers_what_is_wanted_with_its_stamp() -> None:
     world = World()
     got: list[tuple[str, int, tuple[int, ...]]] = []

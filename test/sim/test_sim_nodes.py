@@ -91,6 +91,20 @@ def test_topics_are_those_of_the_embodiment(session: Session, start: Start) -> N
         assert np.abs(decoded.astype(int) - original).mean() < 6
 
 
+def test_depth_cameras_send_millimetres_with_the_stamps_of_the_images(session: Session, start: Start) -> None:
+    robot = load_embodiment("sim_panda_depth")
+    (camera,) = robot.depth
+    wrist = next(c for c in robot.cameras if c.name == "wrist")
+    maps, images = listen(session, Image, camera.topic), listen(session, Image, wrist.topic)
+    size = ("-p", "image_height:=48", "-p", "image_width:=64")
+    start("hpt_ros.sim.sim_node", "-p", "embodiment:=sim_panda_depth", *size)
+    session.wait_for("depth", lambda: {stamp_ns(m) for m in maps} & {stamp_ns(m) for m in images}, 20.0)
+    message = maps[-1]
+    assert (message.height, message.width, message.encoding, message.step) == (48, 64, "16UC1", 128)
+    millimetres = np.frombuffer(message.data, np.uint16)
+    assert 400 < np.median(millimetres) < 800, "from the start pose down to the table"
+
+
 def test_commands_move_the_arm_and_a_reset_puts_it_back(session: Session, start: Start) -> None:
     joints = listen(session, JointState, ROBOT.joints.topic)
     gripper = listen(session, JointState, ROBOT.gripper.topic)
