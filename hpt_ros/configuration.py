@@ -91,7 +91,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
-        return _convert(next(a for a in args if a is not type(None)), value, path)
+        return _convert_union([a for a in args if a is not type(None)], value, path)
     if origin is Literal:
         check(value in args, path, value, _describe(hint))
         return value
@@ -103,6 +103,20 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_mapping(hint, value, path)  # type: ignore[arg-type]
     return _convert_scalar(hint, value, path)
+
+
+def _convert_union(hints: list[Any], value: Any, path: str) -> Any:
+    for hint in hints[:-1]:
+        try:
+            return _convert(hint, value, path)
+        except ConfigError:
+            continue
+    try:
+        return _convert(hints[-1], value, path)
+    except ConfigError as error:
+        if len(hints) == 1:
+            raise
+        raise ConfigError(path, value, ", or ".join(_describe(hint) for hint in hints)) from error
 
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:

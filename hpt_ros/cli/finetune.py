@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,8 +21,14 @@ def finetune(
     out: Annotated[Path, typer.Option(help="Folder of the run; holds initial/, best/ and last/ afterwards.")],
     preset: Annotated[str, typer.Option(help="sim, quick, real_robot, or a YAML file of settings.")] = "sim",
     trunk: Annotated[
-        str, typer.Option(help="Pre-trained trunk in the published layout (folder or file), or none.")
+        str, typer.Option(help="Pre-trained trunk: hf://OWNER/NAME, a published folder or file, a checkpoint; or none.")
     ] = "none",
+    freeze: Annotated[str, typer.Option(help="Keep the trunk: none or all of it, or its first N blocks.")] = "",
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Freeze the trunk and train LoRA factors.")] = None,
+    allow_missing: Annotated[list[str] | None, typer.Option(help="Glob of tensors that the trunk may lack.")] = None,
+    allow_unused: Annotated[
+        list[str] | None, typer.Option(help="Glob of tensors that the trunk may hold in vain.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Training steps instead of the preset's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of initialisation, dropout, batches and split.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
@@ -33,12 +39,18 @@ def finetune(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
     import torch
 
+    from hpt_ros.model import LoraConfig
     from hpt_ros.training import finetune as run
     from hpt_ros.training import load_finetune_config
 
     config = load_finetune_config(preset)
     if steps is not None:
         config = replace(config, steps=steps)
+    if freeze:
+        kept: Any = int(freeze) if freeze.lstrip("-").isdigit() else freeze
+        config = replace(config, freeze=kept)
+    if lora_rank is not None:
+        config = replace(config, policy=replace(config.policy, lora=LoraConfig(lora_rank, alpha=2 * lora_rank)))
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":
@@ -49,7 +61,9 @@ def finetune(
             config,
             demos,
             out,
-            trunk=None if trunk == "none" else Path(trunk),
+            trunk=None if trunk == "none" else trunk,
+            allow_missing=allow_missing or (),
+            allow_unused=allow_unused or (),
             seed=seed,
             device=device,
             overwrite=overwrite,
@@ -65,18 +79,21 @@ def _figures(step: StepReport) -> str:
 
 
 def _summary(report: RunReport) -> Table:
+    from hpt_ros.model.parameters import all_parameters
+    from hpt_ros.model.provenance import trunk_line
+
     table = Table(title=f"run {report.out}", title_justify="left")
     table.add_column("part")
     table.add_column("parameters", justify="right")
     table.add_column("trained", justify="right")
     for part, count in report.parameters.items():
         table.add_row(part, f"{count['total']:,}", f"{count['trained']:,}")
-    total, trained = (sum(c[key] for c in report.parameters.values()) for key in ("total", "trained"))
-    table.add_row("all", f"{total:,}", f"{trained:,}", end_section=True)
+    everything = all_parameters(report.parameters)
+    table.add_row("all", f"{everything['total']:,}", f"{everything['trained']:,}", end_section=True)
     outcome = report.outcome
     table.caption = (
         f"{report.windows} windows of {report.episodes} episodes ({report.held_out_episodes} held out), "
-        f"trunk: {report.trunk.source}\n{outcome.steps} steps in {outcome.duration_s:.0f} s, final loss {outcome.loss:.4f}"
+        f"{trunk_line({'trunk': asdict(report.trunk)})}\n{outcome.steps} steps in {outcome.duration_s:.0f} s, final loss {outcome.loss:.4f}"
     )
     if outcome.best_val_loss is not None:
         table.caption += f", best validation loss {outcome.best_val_loss:.4f} at step {outcome.best_step}"

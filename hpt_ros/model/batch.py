@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ class Batch:
     images: camera -> uint8 RGB (N, T, H, W, 3).
     depth: camera -> uint16 (N, T, H, W) [mm], 0 where nothing was measured.
     language, language_keep: float32 (N, L, E) tokens of the instruction, bool (N, L) False where they are padding.
-    present: camera -> bool (N,), False where the sample has no such view and its pixels mean nothing; a camera that is
+    present: camera, of colour or depth -> bool (N,), False where the sample has no such view and its pixels mean nothing; a camera that is
         not named is present.
     action, valid: for training, float32 (N, rows, A) and bool (N, rows), False after the end of an episode.
     """
@@ -35,6 +35,13 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         return replace(self, **{f.name: _to(getattr(self, f.name), device) for f in fields(self)})
+
+    def present_views(self, cameras: Sequence[str]) -> Tensor | None:
+        """Which of these views each sample has, bool (N, M); None: every sample has all."""
+        if not any(name in self.present for name in cameras):
+            return None
+        everywhere = torch.ones(len(self.state), dtype=torch.bool, device=self.state.device)
+        return torch.stack([self.present.get(name, everywhere) for name in cameras], dim=1)
 
 
 class Features(NamedTuple):

@@ -16,6 +16,7 @@ from hpt_ros.configuration import from_mapping, to_mapping
 from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to, fingerprint
 from hpt_ros.errors import DataError
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.language import InstructionCache
 from hpt_ros.model.policy import HPTPolicy
 from hpt_ros.model.weights import content_hash, load_exactly, read_tensors
 from hpt_ros.paths import sync
@@ -31,6 +32,11 @@ class Checkpoint:
     policy: HPTPolicy
     embodiment: Embodiment
     provenance: Mapping[str, Any]
+
+    @property
+    def instructions(self) -> InstructionCache | None:
+        """Tokens of the instructions that the policy knows; None when it has no language."""
+        return self.policy.instructions
 
 
 def save_checkpoint(folder: Path, policy: HPTPolicy, embodiment: Embodiment, provenance: Mapping[str, Any]) -> None:
@@ -54,7 +60,8 @@ def save_checkpoint(folder: Path, policy: HPTPolicy, embodiment: Embodiment, pro
         new.mkdir()
         (new / WEIGHTS).write_bytes(save(tensors))  # save_file's own error hides that a disk is full
         (new / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
-        for path in (new / WEIGHTS, new / DESCRIPTION, new):
+        instructions = _instructions(policy).save(new) if policy.config.language is not None else ()
+        for path in (new / WEIGHTS, new / DESCRIPTION, *instructions, new):
             sync(path)
         _swap(new, folder, Path(made) / "old")
     sync(folder.parent)
@@ -79,7 +86,19 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         )
     if fingerprint(embodiment) != description["fingerprint"]:
         raise DataError(f"{folder / DESCRIPTION}: embodiment and fingerprint disagree", "restore the file")
+    policy.provenance = description["provenance"]
+    if policy.config.language is not None:
+        policy.instructions = InstructionCache.load(folder)
     return Checkpoint(policy.eval(), embodiment, description["provenance"])
+
+
+def _instructions(policy: HPTPolicy) -> InstructionCache:
+    if policy.instructions is None:
+        raise DataError(
+            "the policy follows instructions, and the tokens of none are known",
+            "set policy.instructions to those that it is trained with: language.embed(config.language, texts)",
+        )
+    return policy.instructions
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The kinds of input that a policy can have. To add one: an encoder, an entry here, a field in Batch, a `*_tokens` size."""
+"""The kinds of input that a policy can have. docs/adding_a_modality.md says how to add one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.model.batch import Batch, Features
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import build_encoder
+from hpt_ros.model.encoders.depth import DepthEncoder
+from hpt_ros.model.language import LanguageEncoder
 
 
 class ModalityEncoder(Protocol):
@@ -52,5 +54,19 @@ def _state(config: PolicyConfig, embodiment: Embodiment, pretrained: bool) -> nn
     return StateEncoder(len(embodiment.state_names))
 
 
-MODALITIES = (Modality("image", _image), Modality("state", _state))
-"""In the order of the trunk's tokens: a pre-trained trunk knows image and state, and language after them, by position."""
+def _language(config: PolicyConfig, embodiment: Embodiment, pretrained: bool) -> nn.Module | None:
+    return LanguageEncoder(config.language) if config.language is not None else None
+
+
+def _depth(config: PolicyConfig, embodiment: Embodiment, pretrained: bool) -> nn.Module | None:
+    return DepthEncoder(embodiment.depth) if embodiment.depth else None
+
+
+MODALITIES = (
+    Modality("image", _image),
+    Modality("state", _state),
+    Modality("language", _language),
+    Modality("depth", _depth),
+)
+"""In the order of the trunk's tokens: a pre-trained trunk knows image and state, and language after them, by position;
+what was added since comes behind them."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,7 +14,10 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import ConfigError
 from hpt_ros.model.batch import Batch, Features, Tokens
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.heads import Head, build_head
+from hpt_ros.model.language import InstructionCache
+from hpt_ros.model.lora import add_lora
 from hpt_ros.model.masking import drop_modalities, hide_old_samples, random_history
 from hpt_ros.model.modalities import MODALITIES
 from hpt_ros.model.normalizer import Normalizer
@@ -39,11 +44,15 @@ class HPTPolicy(nn.Module):
         super().__init__()
         if not embodiment.cameras:
             raise ConfigError("cameras", [], "at least one camera: the policy sees through them")
-        self.config, self.domain = config, embodiment.name
+        self.config, self.domain, self.embodiment = config, embodiment.name, embodiment
+        self.provenance: Mapping[str, Any] = {}
+        self.instructions: InstructionCache | None = None
         self.rows = embodiment.policy.action_horizon
         state_dim, action_dim = len(embodiment.state_names), len(embodiment.action_names)
         built = {m.name: m.build(config, embodiment, pretrained) for m in MODALITIES}
         encoders = {name: encoder for name, encoder in built.items() if encoder is not None}
+        if isinstance(encoders["image"], ImageEncoder):  # with the hash and the sizes of its weights
+            self.config = replace(config, encoder=encoders["image"].config)
         self.modalities = tuple(encoders)
         self.encoders = nn.ModuleDict({self._key(name): encoder for name, encoder in encoders.items()})
         self.stems = nn.ModuleDict({self._key(name): self._stem(name) for name in encoders})
@@ -57,6 +66,21 @@ class HPTPolicy(nn.Module):
         )
         self.heads = nn.ModuleDict({self.domain: build_head(config, action_dim, self.rows)})
         self.normalizer = nn.ModuleDict({self.domain: Normalizer(state_dim, action_dim)})
+        if config.lora is not None:
+            add_lora(self.trunk, config.lora)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, embodiment: Embodiment | None = None, **options: Any) -> HPTPolicy:
+        """`hpt_ros.model.from_pretrained.load_pretrained`: a policy from a checkpoint, published files or hf://owner/name."""
+        from hpt_ros.model.from_pretrained import load_pretrained
+
+        return load_pretrained(source, embodiment, **options)
+
+    def push_to_hub(self, repo: str, **options: Any) -> str:
+        """`hpt_ros.model.from_pretrained.push`: a checkpoint of this policy, with a model card, to owner/name on the hub."""
+        from hpt_ros.model.from_pretrained import push
+
+        return push(self, repo, **options)
 
     @property
     def scaling(self) -> Normalizer:

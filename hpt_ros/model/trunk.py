@@ -30,12 +30,16 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
         n = len(tokens)
-        q, k, v = F.linear(tokens, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        q, k, v = self.project(tokens).chunk(3, dim=-1)
         k = torch.cat([k, self.bias_k.expand(n, -1, -1)], dim=1)
         v = torch.cat([v, self.bias_v.expand(n, -1, -1)], dim=1)
         attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=keep)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Queries, keys and values (N, L, 3 width)."""
+        return F.linear(tokens, self.in_proj_weight, self.in_proj_bias)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -2,84 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from hpt_ros.configuration import load_yaml
 from hpt_ros.errors import DataError
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.hub import resolve
+from hpt_ros.model.lora import FACTORS
 from hpt_ros.model.policy import HPTPolicy
-from hpt_ros.model.weights import content_hash, load_exactly, read_tensors
-
-SIZES = ("embed_dim", "num_blocks", "num_heads")
+from hpt_ros.model.published import SIZES, PublishedFile, open_published
+from hpt_ros.model.weights import TensorRecord, content_hash, load_and_compare, record
 
 
 @dataclass(frozen=True)
 class TrunkReport:
-    """Where the trunk's tensors come from: `tensors` maps each name to `loaded` or `initialised`; `content` hashes the values."""
+    """Where the trunk's tensors come from: a record of each by its name in a `trunk.pth`; `content` hashes the values."""
 
     source: str
     content: str
-    tensors: dict[str, str]
+    tensors: Mapping[str, TensorRecord]
 
 
 def initialised_trunk(policy: HPTPolicy) -> TrunkReport:
     """The report of a trunk that starts from random values."""
     state = policy.trunk.state_dict()
-    return TrunkReport("none", content_hash(state.items()), dict.fromkeys(state, "initialised"))
+    return TrunkReport(
+        "none", content_hash(state.items()), {name: record(t, "initialised") for name, t in state.items()}
+    )
 
 
-def load_trunk(policy: HPTPolicy, path: Path) -> TrunkReport:
-    """Load a trunk in the published layout: a folder with `trunk.pth` and `config.yaml`, or the file of tensors alone.
+def load_trunk(
+    policy: HPTPolicy,
+    source: str | Path | PublishedFile,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
+) -> TrunkReport:
+    """Load the trunk of a published folder, a checkpoint, a file of tensors, or a model on the hub (hf://owner/name).
 
-    Afterwards every tensor of the trunk equals the file bit for bit.
+    Afterwards every tensor of the trunk equals the file bit for bit, but for names that a glob allows; LoRA factors
+    need no file.
 
     Raises:
         DataError: nothing to read there, other sizes than the policy's, or any tensor missing or left over.
     """
-    file = _trunk_file(path)
-    _require_sizes(path, policy.config)
-    tensors = read_tensors(file)
-    load_exactly(policy.trunk, tensors, file)
-    differing = [name for name, tensor in policy.trunk.state_dict().items() if not _same_bits(tensor, tensors[name])]
-    if differing:
-        raise DataError(f"{file}: the trunk differs from the file after loading in: {', '.join(differing)}")
-    return TrunkReport(str(file), content_hash(tensors.items()), dict.fromkeys(tensors, "loaded"))
+    file = source if isinstance(source, PublishedFile) else open_published(resolve(source))
+    if not file.trunk:
+        raise DataError(f"{file.origin}: no trunk in it: no tensor's name starts with trunk.", "pass another file")
+    require_sizes(file, policy.config)
+    tensors = load_and_compare(policy.trunk, file.trunk, file.origin, [*allow_missing, *FACTORS], allow_unused)
+    return TrunkReport(file.origin, content_hash(file.trunk.items()), tensors)
 
 
-def _trunk_file(path: Path) -> Path:
-    candidates = [path / "trunk.safetensors", path / "trunk.pth"] if path.is_dir() else [path]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise DataError(
-        f"no trunk at {path}: found neither {' nor '.join(c.name for c in candidates)}",
-        "pass a folder in the published layout (trunk.pth, config.yaml), a file of tensors, or none",
-    )
+def require_sizes(file: PublishedFile, config: PolicyConfig) -> None:
+    """The number of heads leaves no trace in the tensors, so the sizes beside the file are compared as well.
 
-
-def _require_sizes(path: Path, config: PolicyConfig) -> None:
-    """The number of heads leaves no trace in the tensors, so the folder's config.yaml is compared as well."""
-    file = path / "config.yaml"
-    if not file.is_file():
-        return
-    network: Any = load_yaml(file).get("network")
-    if not isinstance(network, dict):
-        raise DataError(f"{file}: has no section `network` with the sizes of the trunk")
+    Raises:
+        DataError: names each size that differs.
+    """
+    found = {name: file.setting("network", name) for name in SIZES}
     wrong = [
-        f"{name}: the file has {network[name]}, the policy {getattr(config, name)}"
-        for name in SIZES
-        if name in network and network[name] != getattr(config, name)
+        f"{name}: the file has {value}, the policy {getattr(config, name)}"
+        for name, value in found.items()
+        if value is not None and value != getattr(config, name)
     ]
     if wrong:
         raise DataError(
-            f"{path}: not the trunk of this policy: " + "; ".join(wrong), "set policy.* to the file's sizes"
+            f"{file.origin}: not the trunk of this policy: " + "; ".join(wrong), "set policy.* to the file's sizes"
         )
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and torch.equal(a, b)

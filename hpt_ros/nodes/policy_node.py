@@ -18,7 +18,9 @@ from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
 from hpt_ros.errors import ConfigError, StreamError
 from hpt_ros.model import PolicyRunner, load_checkpoint
+from hpt_ros.model.provenance import trunk_line
 from hpt_ros.msg import ActionChunk, PolicyStatus
+from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.streams import Observer
@@ -26,12 +28,15 @@ from hpt_ros.streams import Observer
 _STATUS_PERIOD_S = 0.1
 _DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
 _WINDOW_S = 5.0
+_SERVING = {"device": "cpu", "dtype": "float32", "compile": False, "quantize": "none"}
 
 
 class PolicyNode(HptNode):
     """Parameters and wiring: topics -> Observer -> PolicyRunner -> /hpt_ros/action_chunk.
 
-    Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads.
+    Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads (0: what is
+    fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
+    policies with language; empty: the only one that the checkpoint knows).
     """
 
     def __init__(self) -> None:
@@ -42,12 +47,19 @@ class PolicyNode(HptNode):
                 "checkpoint", "nothing", "the folder of a trained checkpoint", "add -p checkpoint:=FOLDER"
             )
         checkpoint = load_checkpoint(Path(folder))
+        self.get_logger().info(trunk_line(checkpoint.provenance))
         name = self.declare_parameter("embodiment", "").value
         self.embodiment = load_embodiment(name) if name else checkpoint.embodiment
         require_same(checkpoint.embodiment, self.embodiment, f"checkpoint {folder}", "the embodiment")
         threads = self.declare_parameter("threads", 1).value
+        instruction = self.declare_parameter("instruction", "").value
         self._checkpoint_name = str(folder)
-        self._runner = PolicyRunner(checkpoint, threads=threads)
+        self._runner = PolicyRunner(
+            checkpoint,
+            threads=threads or None,
+            instruction=instruction,
+            **{name: self.declare_parameter(name, usual).value for name, usual in _SERVING.items()},
+        )
         self._observer = Observer(self.embodiment)
         self._fingerprint = fingerprint(self.embodiment)
         self._state, self._reason = "WAITING", "no tick yet"
@@ -56,6 +68,7 @@ class PolicyNode(HptNode):
         self._latency_s = Window(_WINDOW_S)
         self._chunk_publisher = self.create_publisher(ActionChunk, "/hpt_ros/action_chunk", RELIABLE_10)
         self._status_publisher = self.create_publisher(PolicyStatus, "/hpt_ros/policy/status", RELIABLE_10)
+        self._diagnostics = Diagnostics(self, self.embodiment.name)
         self._subscriptions_ = LateSubscriptions(self)
         for spec in self.embodiment.streams():
             self._subscriptions_.add(
@@ -136,6 +149,7 @@ class PolicyNode(HptNode):
         )
         status.header.stamp = self.get_clock().now().to_msg()
         self._status_publisher.publish(status)
+        self._diagnostics.publish(status)
 
     def close(self) -> None:
         self._stop.set()

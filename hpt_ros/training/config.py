@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from hpt_ros.configuration import check
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.presets import load_preset, preset_names
+
+Freeze = int | Literal["none", "all"]
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,28 @@ class ValidationConfig:
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Everything that shapes the result of fine-tuning, besides demonstrations, trunk and seed."""
+    """Everything that shapes the result of fine-tuning, besides demonstrations, trunk and seed.
+
+    `freeze` keeps the trunk as it was loaded: `none` or `all` of it, or its first so many blocks.
+    """
 
     policy: PolicyConfig
     optimizer: OptimizerConfig
     steps: int
     batch_size: int
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    freeze: Freeze = "none"
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, "steps", self.steps, "at least 1")
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(
+            self.freeze in ("none", "all")
+            or (isinstance(self.freeze, int) and 0 <= self.freeze <= self.policy.num_blocks),
+            "freeze",
+            self.freeze,
+            f"none, all, or 0 to {self.policy.num_blocks} blocks",
+        )
 
 
 def finetune_presets() -> list[str]:

@@ -12,11 +12,15 @@ import torch
 from hpt_ros.configuration import to_mapping
 from hpt_ros.demos import Demos
 from hpt_ros.model import HPTPolicy, TrunkReport, initialised_trunk, load_trunk, save_checkpoint
+from hpt_ros.model.encoders import ImageEncoder
+from hpt_ros.model.language import embed
+from hpt_ros.model.parameters import ParameterCount, count_parameters
+from hpt_ros.training.adaptation import freeze_trunk
 from hpt_ros.training.config import FinetuneConfig
-from hpt_ros.training.learner import Learner, ParameterCount, count_parameters
+from hpt_ros.training.learner import Learner
 from hpt_ros.training.loop import Outcome, Progress, run_steps
 from hpt_ros.training.run_folder import RunFolder
-from hpt_ros.training.windows import DemosLike, Windows, all_episodes, data_hash, hold_out
+from hpt_ros.training.windows import DemosLike, Windows, all_episodes, data_hash, hold_out, instructions_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ def finetune(
     demos: Sequence[Path],
     out: Path,
     *,
-    trunk: Path | None = None,
+    trunk: str | Path | None = None,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
     seed: int = 0,
     device: str = "cpu",
     overwrite: bool = False,
@@ -49,6 +55,8 @@ def finetune(
     held-out episodes; without any, the last) and `last`, `metrics.jsonl` and `report.json`. On a CPU the same seed,
     data and number of threads give the same weights.
 
+    `trunk` is what `load_trunk` reads; the globs name tensors that it may lack, or have in vain.
+
     Raises:
         DataError: demonstrations, trunk or encoder weights that cannot be used.
         FingerprintError: demonstration sets of different embodiments.
@@ -59,7 +67,17 @@ def finetune(
     sets = [Demos.open(path) for path in demos]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return train(config, sets, folder, trunk=trunk, seed=seed, device=device, progress=progress)
+        return train(
+            config,
+            sets,
+            folder,
+            trunk=trunk,
+            allow_missing=allow_missing,
+            allow_unused=allow_unused,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
 
 
 def train(
@@ -67,23 +85,32 @@ def train(
     sets: Sequence[DemosLike],
     folder: RunFolder,
     *,
-    trunk: Path | None,
+    trunk: str | Path | None,
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
     seed: int,
     device: str,
     progress: Progress,
 ) -> RunReport:
     """`finetune` on opened sets, with torch's generator already seeded."""
-    training, held_out = hold_out(all_episodes(sets), config.validation.fraction, seed)
-    windows, unseen = Windows(training), Windows(held_out)
+    episodes = all_episodes(sets)
+    training, held_out = hold_out(episodes, config.validation.fraction, seed)
+    language = config.policy.language
+    instructions = embed(language, instructions_of(episodes)) if language is not None else None
+    windows, unseen = Windows(training, instructions), Windows(held_out, instructions)
     policy = HPTPolicy(config.policy, sets[0].embodiment)
-    trunk_report = load_trunk(policy, trunk) if trunk else initialised_trunk(policy)
+    policy.instructions = instructions
+    trunk_report = load_trunk(policy, trunk, allow_missing, allow_unused) if trunk else initialised_trunk(policy)
+    freeze_trunk(policy, config.freeze)
     policy.scaling.fit(*windows.rows())
     policy.to(device)
     provenance = {
         "data": {"sets": [str(demos.path) for demos in sets], "hash": data_hash(sets)},
         "settings": to_mapping(config),
         "seed": seed,
+        "parameters": count_parameters(policy),
         "trunk": asdict(trunk_report),
+        **_weights_of_others(policy),
     }
     learner = Learner(config, policy, windows, seed)
     with folder:
@@ -104,3 +131,14 @@ def train(
         )
         folder.write_report(asdict(report))
     return report
+
+
+def _weights_of_others(policy: HPTPolicy) -> dict[str, dict[str, str]]:
+    """Path and hash of the published weights in the image encoder and behind the language tokens."""
+    found = {}
+    encoder = policy.encoder("image")
+    if isinstance(encoder, ImageEncoder) and encoder.source is not None:
+        found["encoder"] = encoder.source.record()
+    if policy.instructions is not None:
+        found["language"] = dict(policy.instructions.source)
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -19,13 +18,6 @@ class DivergedError(HptRosError):
     """Training produced a loss or a gradient that is not finite."""
 
     exit_code = 9
-
-
-class ParameterCount(TypedDict):
-    """Numbers in a part of the policy, and how many of them training changes."""
-
-    total: int
-    trained: int
 
 
 class Learner:
@@ -87,15 +79,3 @@ def learning_rate(config: FinetuneConfig, step: int) -> float:
         return optimizer.lr * (step + 1) / optimizer.warmup_steps
     progress = (step - optimizer.warmup_steps) / max(config.steps - optimizer.warmup_steps, 1)
     return optimizer.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def count_parameters(policy: HPTPolicy) -> dict[str, ParameterCount]:
-    """Parameter counts by part of the policy."""
-    parts = {"encoder": policy.encoders, "stems": policy.stems, "trunk": policy.trunk, "head": policy.heads}
-    return {
-        name: ParameterCount(
-            total=sum(p.numel() for p in part.parameters()),
-            trained=sum(p.numel() for p in part.parameters() if p.requires_grad),
-        )
-        for name, part in parts.items()
-    }

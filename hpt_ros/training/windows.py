@@ -16,6 +16,7 @@ from torch import Tensor
 from hpt_ros.embodiment import Embodiment, require_same
 from hpt_ros.errors import DataError
 from hpt_ros.model import Batch
+from hpt_ros.model.language import InstructionCache
 
 
 class EpisodeLike(Protocol):
@@ -25,15 +26,19 @@ class EpisodeLike(Protocol):
     def start(self) -> int: ...
     @property
     def stop(self) -> int: ...
+    @property
+    def instruction(self) -> str: ...
 
 
 class WindowLike(Protocol):
-    """One training sample: state (T, S), images by camera (T, H, W, 3), action (rows, A), valid (rows,)."""
+    """One training sample: state (T, S), images by camera (T, H, W, 3), depth by camera (T, H, W), action (rows, A), valid (rows,)."""
 
     @property
     def state(self) -> NDArray[np.float32]: ...
     @property
     def images(self) -> Mapping[str, NDArray[np.uint8]]: ...
+    @property
+    def depth(self) -> Mapping[str, NDArray[np.uint16]]: ...
     @property
     def action(self) -> NDArray[np.float32]: ...
     @property
@@ -63,6 +68,7 @@ class Episode:
     demos: DemosLike
     start: int
     stop: int
+    instruction: str = ""
 
 
 def all_episodes(sets: Sequence[DemosLike]) -> list[Episode]:
@@ -76,10 +82,25 @@ def all_episodes(sets: Sequence[DemosLike]) -> list[Episode]:
         raise DataError("no demonstration set given", "name at least one folder that `hpt-ros convert` wrote")
     for other in sets[1:]:
         require_same(sets[0].embodiment, other.embodiment, str(sets[0].path), str(other.path))
-    episodes = [Episode(demos, e.start, e.stop) for demos in sets for e in demos.episodes if e.stop > e.start]
+    episodes = [Episode(demos, e.start, e.stop, e.instruction) for demos in sets for e in demos.episodes if e.stop > e.start]
     if not episodes:
         raise DataError(f"no episodes in {', '.join(str(demos.path) for demos in sets)}", "record and convert some")
     return episodes
+
+
+def instructions_of(episodes: Sequence[Episode]) -> list[str]:
+    """The instruction of each episode.
+
+    Raises:
+        DataError: naming the episodes that have none.
+    """
+    without = [f"{e.demos.path}: ticks {e.start} to {e.stop - 1}" for e in episodes if not e.instruction.strip()]
+    if without:
+        raise DataError(
+            "the policy follows instructions, and these episodes have none:\n  " + "\n  ".join(without),
+            "record with an instruction, exclude the episodes, or remove policy.language",
+        )
+    return [e.instruction for e in episodes]
 
 
 def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[list[Episode], list[Episode]]:
@@ -104,21 +125,27 @@ def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[l
 class Windows:
     """The windows of some episodes, one per tick, in the order of the episodes."""
 
-    def __init__(self, episodes: Sequence[Episode]) -> None:
+    def __init__(self, episodes: Sequence[Episode], instructions: InstructionCache | None = None) -> None:
         self.episodes = tuple(episodes)
-        self._index = [(e.demos, tick) for e in episodes for tick in range(e.start, e.stop)]
+        self._instructions = instructions
+        self._index = [(e, tick) for e in episodes for tick in range(e.start, e.stop)]
 
     def __len__(self) -> int:
         return len(self._index)
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
-        """These windows as one batch on the CPU."""
-        windows = [demos.window(tick) for demos, tick in (self._index[i] for i in indices)]
+        """These windows as one batch on the CPU, with the tokens of their instructions where those are known."""
+        chosen = [self._index[i] for i in indices]
+        windows = [episode.demos.window(tick) for episode, tick in chosen]
+        language = [self._instructions.tokens(e.instruction) for e, _ in chosen] if self._instructions else []
         return Batch(
             state=_stack([w.state for w in windows]),
             images={name: _stack([w.images[name] for w in windows]) for name in windows[0].images},
+            depth={name: _stack([w.depth[name] for w in windows]) for name in windows[0].depth},
             action=_stack([w.action for w in windows]),
             valid=_stack([w.valid for w in windows]),
+            language=torch.stack([tokens.values for tokens in language]) if language else None,
+            language_keep=torch.stack([tokens.keep for tokens in language]) if language else None,
         )
 
     def rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -140,10 +167,11 @@ def shuffled(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int6
 
 
 def data_hash(sets: Sequence[DemosLike]) -> str:
-    """16 hex digits over states, commands and episode bounds of all sets; the images come from the same ticks."""
+    """16 hex digits over states, commands, instructions and episode bounds of all sets; the images come from the same ticks."""
     digest = hashlib.sha256()
     for demos in sets:
         digest.update(repr([(e.start, e.stop) for e in demos.episodes]).encode())
+        digest.update("\n".join(e.instruction for e in demos.episodes).strip().encode())
         digest.update(np.ascontiguousarray(demos.state).data)
         digest.update(np.ascontiguousarray(demos.command).data)
     return digest.hexdigest()[:16]

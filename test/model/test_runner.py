@@ -52,17 +52,18 @@ def test_observation_of_another_shape_or_type_is_refused_by_name(runner: PolicyR
             runner.act(observation)
 
 
-def test_action_stays_in_the_demonstrated_range(runner: PolicyRunner, seen: Seen, policy: HPTPolicy) -> None:
+def test_action_stays_in_the_demonstrated_range(policy: HPTPolicy, embodiment: Embodiment, seen: Seen) -> None:
     stats = policy.scaling.action.input_stats
     stats.max.copy_(stats.min + 0.01)
-    chunk = runner.act(seen)
+    chunk = PolicyRunner(Checkpoint(policy, embodiment, {})).act(seen)
     assert (chunk >= stats.min.numpy()).all()
     assert (chunk <= stats.max.numpy()).all()
     assert (chunk == stats.max.numpy()).any()
 
 
-def test_action_that_is_not_finite_never_leaves(runner: PolicyRunner, seen: Seen, policy: HPTPolicy) -> None:
+def test_action_that_is_not_finite_never_leaves(policy: HPTPolicy, embodiment: Embodiment, seen: Seen) -> None:
     with torch.no_grad():
         policy.heads["sim_panda"].net[0].bias.fill_(torch.nan)
+    runner = PolicyRunner(Checkpoint(policy, embodiment, {}))
     with pytest.raises(DataError, match="not finite"):
         runner.act(seen)

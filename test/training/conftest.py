@@ -29,10 +29,15 @@ class Episode(NamedTuple):
     start: int
     stop: int
 
+    @property
+    def instruction(self) -> str:
+        return ""
+
 
 class Window(NamedTuple):
     state: NDArray[np.float32]
     images: dict[str, NDArray[np.uint8]]
+    depth: dict[str, NDArray[np.uint16]]
     action: NDArray[np.float32]
     valid: NDArray[np.bool_]
 
@@ -54,6 +59,7 @@ class MemoryDemos:
         return Window(
             state=self.state[i : i + 1],
             images={name: pixels[i : i + 1] for name, pixels in self.images.items()},
+            depth={},
             action=self.command[np.minimum(future, stop - 1)],
             valid=future < stop,
         )

@@ -154,7 +154,10 @@ def test_trunk_of_the_run_is_the_file(run: Any, config: FinetuneConfig, tmp_path
     report = run(tmp_path / "run", trunk=tmp_path / "trunk.pth")
     initial = load_checkpoint(tmp_path / "run" / "initial")
     assert all(torch.equal(tensor, trunk[name]) for name, tensor in initial.policy.trunk.state_dict().items())
-    assert initial.provenance["trunk"]["tensors"] == dict.fromkeys(trunk, "loaded")
+    records = initial.provenance["trunk"]["tensors"]
+    assert {name: (r["status"], r["shape"]) for name, r in records.items()} == {
+        name: ("loaded", list(tensor.shape)) for name, tensor in trunk.items()
+    }
     assert report.trunk.source == str(tmp_path / "trunk.pth")
 
 

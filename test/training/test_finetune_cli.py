@@ -52,6 +52,18 @@ def test_command_trains_and_sums_up(folder: Path, tmp_path: Path, capsys: pytest
     assert checkpoint.provenance["data"]["sets"] == [str(folder)]
 
 
+def test_adaptation_of_a_trunk_by_options(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = ["--preset", "quick", "--steps", "2", "--threads", "1", "--device", "cpu"]
+    assert main(["finetune", str(folder), "--out", str(first), *options]) == 0
+    adapt = ["--trunk", str(first / "last"), "--freeze", "1", "--lora-rank", "2", "--allow-unused", "nothing.*"]
+    assert main(["finetune", str(folder), "--out", str(second), *options, *adapt]) == 0
+    assert "28 of 28 tensors loaded from" in capsys.readouterr().err.replace("\n", "")
+    before, after = (load_checkpoint(path / "last").policy.trunk.state_dict() for path in (first, second))
+    assert all(np.array_equal(after[name], tensor) for name, tensor in before.items())
+    assert load_checkpoint(second / "last").provenance["settings"]["freeze"] == 1
+
+
 def test_real_demonstrations_give_the_same_batches_as_those_in_memory(folder: Path, demos: Any) -> None:
     ticks = range(0, len(demos.state), 7)
     stored = Windows(all_episodes([Demos.open(folder)])).batch(ticks)

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from hpt_ros.errors import DataError
 
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+"""Of RGB in [0, 1]: what torchvision's networks and DINOv2 were trained with."""
+
 
 def to_network(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """RGB uint8 (..., H, W, 3) -> float32 (B, 3, H, W), `(pixel / 255 - mean) / std` per channel; leading axes become B.

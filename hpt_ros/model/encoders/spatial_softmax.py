@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hpt_ros.embodiment import Camera
+from hpt_ros.model.config import EncoderConfig
 from hpt_ros.model.encoders.base import ImageEncoder
 from hpt_ros.model.encoders.images import to_network
 
@@ -32,16 +33,12 @@ class SpatialSoftmaxEncoder(ImageEncoder):
     """A small CNN for each camera, trained from scratch: one token of width 128 a view. Cameras may differ in size."""
 
     feature_dim = 2 * CHANNELS
-    mean: Tensor
-    std: Tensor
 
-    def __init__(self, cameras: tuple[Camera, ...]) -> None:
-        super().__init__(cameras)
+    def __init__(self, config: EncoderConfig, cameras: tuple[Camera, ...]) -> None:
+        super().__init__(config, cameras, mean=[0.5] * 3, std=[0.5] * 3)
         self.views = nn.ModuleDict({camera.name: _view() for camera in cameras})
-        self.register_buffer("mean", torch.full((3,), 0.5), persistent=False)
-        self.register_buffer("std", torch.full((3,), 0.5), persistent=False)
 
-    def frames(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def encoded(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
             name: self.views[name](to_network(pixels, self.mean, self.std)).unsqueeze(1)
             for name, pixels in images.items()

@@ -1,4 +1,4 @@
-"""ResNet-18 whose parameters have the names and shapes of torchvision's, so that its published weights load strictly."""
+"""ResNet-18 and -34 with the names and shapes of torchvision's, so that the published weights load strictly."""
 
 from __future__ import annotations
 
@@ -28,21 +28,28 @@ class BasicBlock(nn.Module):
         return F.relu(out + (x if self.downsample is None else self.downsample(x)), inplace=True)
 
 
-class ResNet18(nn.Module):
-    """Normalised images (B, 3, H, W) -> feature map (B, 512, H / 32, W / 32). `fc` is there for its name; nothing calls it."""
+class ResNet(nn.Module):
+    """Normalised images (B, 3, H, W) -> feature map (B, 512, H / 32, W / 32); always in evaluation mode.
 
-    def __init__(self) -> None:
+    `blocks` are those of the four stages. `fc` is there for its name; nothing calls it or trains it.
+    """
+
+    def __init__(self, blocks: tuple[int, int, int, int]) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = _stage(64, 64, stride=1)
-        self.layer2 = _stage(64, 128, stride=2)
-        self.layer3 = _stage(128, 256, stride=2)
-        self.layer4 = _stage(256, FEATURE_DIM, stride=2)
-        self.fc = nn.Linear(FEATURE_DIM, 1000)
+        self.layer1 = _stage(blocks[0], 64, 64, stride=1)
+        self.layer2 = _stage(blocks[1], 64, 128, stride=2)
+        self.layer3 = _stage(blocks[2], 128, 256, stride=2)
+        self.layer4 = _stage(blocks[3], 256, FEATURE_DIM, stride=2)
+        self.fc = nn.Linear(FEATURE_DIM, 1000).requires_grad_(False)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def train(self, mode: bool = True) -> ResNet:
+        """Training changes weights, never the statistics of batch norm: small batches would spoil them."""
+        return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, stride=2, padding=1)
@@ -50,5 +57,6 @@ class ResNet18(nn.Module):
         return out
 
 
-def _stage(channels_in: int, channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(BasicBlock(channels_in, channels, stride), BasicBlock(channels, channels, 1))
+def _stage(count: int, channels_in: int, channels: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(channels_in, channels, stride)
+    return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(count - 1)))
