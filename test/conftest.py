@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
 from hpt_ros.bringup.shared_memory import remove_segments
+
+settings.register_profile("hpt_ros", deadline=None)  # how fast a machine is has nothing to do with being right
+settings.load_profile("hpt_ros")
 
 
 @pytest.fixture
