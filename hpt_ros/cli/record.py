@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-from contextlib import nullcontext
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,13 +17,15 @@ import typer
 from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.cli.options import Domain, LogDir
 from hpt_ros.cli.output import console, progress_bar
+from hpt_ros.configuration import check
 from hpt_ros.errors import StreamError
+from hpt_ros.recording.cues import CueKind
+from hpt_ros.recording.operator_keys import KeyBindings, load_key_bindings
 
 if TYPE_CHECKING:
     from hpt_ros.nodes.session import Session
 
 _FAILURES_ALLOWED = 10  # and three for every episode
-_SCORES = {"1": 1.0, "": 1.0, "5": 0.5, "0": 0.0}
 
 
 def record(
@@ -35,32 +40,56 @@ def record(
     embodiment: Annotated[str, typer.Option(help="Robot set-up of the simulated Panda.")] = "sim_panda",
     seed: Annotated[int, typer.Option(help="First seed of the simulated scenes, which are spread evenly.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="Longest simulated episode.")] = 15.0,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="With --sim: a person demonstrates; each start begins a new scene.")
+    ] = False,
+    keys: Annotated[Path | None, typer.Option(help="YAML file of other keys, e.g. `success: [enter, f5]`.")] = None,
+    cue: Annotated[CueKind, typer.Option(help="What a person hears at each start, end and warning.")] = CueKind.NONE,
     domain: Domain = None,
     log_dir: LogDir = Path("out/log"),
 ) -> None:
-    """Record demonstrations, one bag an episode. Without --sim, joins running nodes (ros2 launch hpt_ros record.launch.py)."""
-    require_ros()
-    from hpt_ros.nodes.session import Session
-    from hpt_ros.sim.tasks import task_named
+    """Record demonstrations, one bag an episode. Without --sim, joins running nodes (ros2 launch hpt_ros record.launch.py).
 
-    done = committed(bags / task)
-    if len(done) >= episodes:
-        console.print(f"{len(done)} episodes in {bags / task}: nothing to record")
+    A person starts, stops, scores, discards and undoes episodes with single keys or pedals; the keys of the moment are
+    on the screen, as are rates, gaps, losses, warnings and space.
+    """
+    require_ros()
+    from hpt_ros.cli.record_calls import Guard, Job
+    from hpt_ros.cli.record_person import Hands, record_person
+    from hpt_ros.nodes.session import Session
+
+    check(sim or not by_hand, "--by-hand", "no --sim", "--sim --by-hand", "without --sim a person demonstrates anyway")
+    bindings = load_key_bindings(keys) if keys else KeyBindings()
+    done = len(committed(bags / task))
+    if done >= episodes:
+        console.print(f"{done} episodes in {bags / task}: nothing to record")
         return
     if sim and not instruction:
+        from hpt_ros.sim.tasks import task_named
+
         instruction = task_named(task).instruction
-    arguments = {"task": task, "seed": str(seed), "bags_dir": str(bags), "expert": "true", "embodiment": embodiment}
-    with (
-        bring_up("demo", arguments, domain, log_dir) if sim else nullcontext() as nodes,
-        Session(nodes.check if nodes else lambda: None, domain_id=None if sim else join(domain)) as session,
-    ):
+    scripted = sim and not by_hand
+    arguments = {
+        "task": task,
+        "seed": str(seed),
+        "bags_dir": str(bags),
+        "expert": str(scripted).lower(),
+        "embodiment": embodiment,
+    }
+    with ExitStack() as stack:
+        nodes = stack.enter_context(bring_up("demo", arguments, domain, log_dir)) if sim else None
+        guard = Guard(nodes.check if nodes else lambda: None)
+        session = stack.enter_context(Session(guard.check, domain_id=None if sim else join(domain)))
         session.wait_for_status("recorder")
-        job = _Job(session, task, instruction, operator or ("scripted expert" if sim else getpass.getuser()))
-        if sim:
-            _record_expert(job, len(done), episodes, seed, timeout_s)
+        if scripted:
+            job = _Job(session, task, instruction, operator or "scripted expert")
+            _record_expert(job, done, episodes, seed, timeout_s)
+            done = len(committed(bags / task))
         else:
-            _record_person(job, len(done), episodes)
-    console.print(f"{len(committed(bags / task))} episodes in {bags / task}")
+            person = Job(task, instruction, operator or getpass.getuser(), episodes, bags / task)
+            hands = Hands(bindings, cue, _new_scene(session, task, seed, done) if sim else lambda: None)
+            done = record_person(session, person, done, hands, guard)
+    console.print(f"{done} episodes in {bags / task}")
 
 
 def committed(folder: Path) -> list[Path]:
@@ -82,11 +111,7 @@ class _Job:
 def _record_expert(job: _Job, done: int, target: int, seed: int, timeout_s: float) -> None:
     for name in ("sim", "commander"):
         job.session.wait_for_status(name)
-    from hpt_ros.sim.coverage import spread_seeds
-
-    scenes = spread_seeds(job.task, seed)
-    for _ in range(done):
-        next(scenes)
+    scenes = _scenes(job.task, seed, done)
     failed, why = 0, ""
     with progress_bar() as bar:
         row = bar.add_task(f"record {job.task}", total=target, completed=done, note="")
@@ -124,20 +149,26 @@ def _demonstrate(job: _Job, seed: int, timeout_s: float) -> str:
 def _stopped(session: Session) -> str:
     """Why the commander has stopped the arm, empty if it has not: nobody would want to learn from that."""
     status = session.latest["commander"]
-    return f"{status.state}: {status.reason}" if status.state in ("HOLDING", "FAULT") else ""
+    return f"{status.state}: {status.reason}" if status.state in ("IDLE", "HOLDING", "FAULT") else ""
 
 
-def _record_person(job: _Job, done: int, target: int) -> None:
-    console.print("Enter starts an episode. In it: Enter or 1 = success, 5 = partly, 0 = failed, d = discard. q quits.")
-    while done < target:
-        if console.input(f"{done} of {target}; Enter to start, q to quit: ").strip() == "q":
-            return
-        console.print(f"recording {job.start()}")
-        while (key := console.input("Enter, 1, 5, 0 or d: ").strip()) not in (*_SCORES, "d"):
-            console.print(f"{key!r} is not one of Enter, 1, 5, 0, d")
-        if key == "d":
-            job.session.trigger("/hpt_ros/recorder/discard")
-            console.print("discarded")
-        else:
-            console.print(f"saved {job.session.stop_episode(_SCORES[key], 'operator')}")
-            done += 1
+def _new_scene(session: Session, task: str, seed: int, done: int) -> Callable[[], None]:
+    """What precedes a start by hand: the next scene, and an engaged commander."""
+    for name in ("sim", "commander"):
+        session.wait_for_status(name)
+    scenes = _scenes(task, seed, done)
+    console.print(f"teleoperate in ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}")
+
+    def prepare() -> None:
+        session.release()
+        session.reset_scene(task, next(scenes))
+        session.engage()
+
+    return prepare
+
+
+def _scenes(task: str, seed: int, done: int) -> Iterator[int]:
+    """Seeds of the scenes that have no episode yet."""
+    from hpt_ros.sim.coverage import spread_seeds
+
+    return itertools.islice(spread_seeds(task, seed), done, None)
