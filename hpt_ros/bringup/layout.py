@@ -99,7 +99,7 @@ _COMMANDER = Process("commander_node", "hpt_ros.nodes.commander_node", {"embodim
 _POLICY = Process(
     "policy_node",
     "hpt_ros.nodes.policy_node",
-    {"embodiment": "embodiment", "checkpoint": "checkpoint", "threads": "threads"},
+    {"embodiment": "embodiment", "checkpoint": "checkpoint", "threads": "threads", "instruction": "instruction"},
     when="checkpoint",
 )
 _RECORDER = Process(
@@ -108,7 +108,17 @@ _RECORDER = Process(
     {"embodiment": "embodiment", "bags_dir": "bags_dir"},
     when="bags_dir",
 )
+_BUTTONS = Process(
+    "buttons_node",
+    "hpt_ros.nodes.buttons_node",
+    {"joy_topic": "joy_topic", "task": "task", "instruction": "instruction", "operator": "operator"},
+    when="joy_topic",
+)
 _EXPERT = Process("expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment"}, when="expert")
+
+_TELEOP = Process(
+    "teleop_node", "hpt_ros.nodes.teleop_node", {"embodiment": "embodiment", "device": "device", "rate_hz": "rate_hz"}
+)
 
 _TASK = Argument("task", "task of the simulated scene: reach, lift or push", "reach")
 _SEED = Argument("seed", "seed of the first scene", "0")
@@ -116,6 +126,9 @@ _SPEED = Argument("speed", "simulated seconds per second; other than 1.0 publish
 _SIM_EMBODIMENT = Argument("embodiment", "preset name or YAML file of the robot set-up", "sim_panda")
 _EMBODIMENT = Argument("embodiment", "preset name (panda, fr3, sim_panda) or YAML file of the robot set-up", "panda")
 _THREADS = Argument("threads", "CPU threads of the inference", "1")
+_INSTRUCTION = Argument(
+    "instruction", "what a policy with language is to do; empty: the only instruction that its checkpoint knows", ""
+)
 _BAGS = Argument("bags_dir", "folder that episodes are written below, as <bags_dir>/<task>/<stamp>_<n>", "bags")
 
 LAYOUTS = {
@@ -125,14 +138,26 @@ LAYOUTS = {
         Layout(
             "policy",
             "a trained policy and the commander that executes it",
-            (Argument("checkpoint", "folder of a trained checkpoint, e.g. runs/reach/last"), _EMBODIMENT, _THREADS),
+            (
+                Argument("checkpoint", "folder of a trained checkpoint, e.g. runs/reach/last"),
+                _EMBODIMENT,
+                _THREADS,
+                _INSTRUCTION,
+            ),
             (_POLICY, _COMMANDER),
         ),
         Layout(
             "record",
             "the recorder and the commander, for demonstrations by teleoperation",
-            (_EMBODIMENT, _BAGS),
-            (_COMMANDER, _RECORDER),
+            (
+                _EMBODIMENT,
+                _BAGS,
+                Argument("joy_topic", "sensor_msgs/msg/Joy whose buttons start and stop episodes; empty: none", ""),
+                Argument("task", "task of the episodes that a button starts; empty: that of the last one", ""),
+                Argument("instruction", "instruction of the episodes that a button starts", ""),
+                Argument("operator", "who demonstrates, for the episodes that a button starts", ""),
+            ),
+            (_COMMANDER, _RECORDER, _BUTTONS),
         ),
         Layout(
             "demo",
@@ -146,8 +171,20 @@ LAYOUTS = {
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
                 Argument("expert", "true: the scripted expert takes the teleoperator's place", "false"),
                 _THREADS,
+                _INSTRUCTION,
             ),
             (_SIM, _COMMANDER, _RECORDER, _EXPERT, _POLICY),
+        ),
+        Layout(
+            "teleop",
+            "a person's device and the commander that executes it, and on request the recorder; beside `sim` or a robot",
+            (
+                Argument("device", "preset (spacemouse, joy, keyboard, leader, pose, hand) or YAML file", "spacemouse"),
+                _EMBODIMENT,
+                Argument("rate_hz", "chunks per second of the device", "30.0"),
+                Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
+            ),
+            (_COMMANDER, _TELEOP, _RECORDER),
         ),
     )
 }

@@ -1,7 +1,7 @@
 """Chunks with due times become one continuous reference: positions, velocities and the gripper at any time.
 
 By strategy `receding_horizon` the first `execute_rows` rows of a chunk are executed, then the newest chunk takes over; the
-others of `control/merging.py` let every chunk in as it comes.
+others of `control/merging.py` let every chunk in as it comes, and so is a person's: he sees what the arm does.
 """
 
 from __future__ import annotations
@@ -85,7 +85,25 @@ class Schedule:
         if chunk.due_ns[-1] <= t_ns:
             return False
         rows_due, rows = plan.rows_due(t_ns), len(plan.due_ns) - 1
-        return self._strategy.immediate or rows_due >= min(self._execute_rows, rows) or plan.by_human != chunk.by_human
+        return (
+            self._takes_over_at_once(chunk)
+            or rows_due >= min(self._execute_rows, rows)
+            or plan.by_human != chunk.by_human
+        )
+
+    def _gripper_now(self, chunk: Chunk, first: int, before_m: float | None) -> float | None:
+        """The width in force until row `first` is due.
+
+        The wish of a row that is passed over counts; and where chunks follow each other faster than their rows are due, so
+        does that of the first row: it would never be heard otherwise.
+        """
+        if first == 0 and not self._takes_over_at_once(chunk):
+            return before_m
+        row = chunk.rows[max(first - 1, 0), self._joints :]
+        return float(row[0]) if row.size else before_m
+
+    def _takes_over_at_once(self, chunk: Chunk) -> bool:
+        return self._strategy.immediate or chunk.by_human
 
     def _position(self, t_ns: int) -> Array | None:
         plan = self._require_plan()
@@ -106,7 +124,10 @@ class Schedule:
         velocity = _slopes(due_ns, position)
         velocity[0] = now.velocity
         widths = chunk.rows[first:, self._joints :]
-        gripper = (now.gripper_m, *(float(row[0]) if row.size else None for row in widths))
+        gripper = (
+            self._gripper_now(chunk, first, now.gripper_m),
+            *(float(row[0]) if row.size else None for row in widths),
+        )
         return _Plan(due_ns, position, velocity, gripper, chunk.source, chunk.by_human)
 
     def _count_seam(self, chunk: Chunk, first: int) -> None:

@@ -107,3 +107,28 @@ def test_impossible_windows_are_refused_by_name() -> None:
         replace(policy, blend_s=0.0)
     with pytest.raises(ConfigError, match="ensemble_decay_per_s"):
         replace(policy, ensemble_decay_per_s=1e3)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("latency_ms", [1, 8, 20, 40, 60, 90])
+@pytest.mark.parametrize("source", ["policy", "teleop:pad"])
+def test_a_gripper_is_heard_at_every_latency(strategy: Strategy, latency_ms: int, source: str) -> None:
+    """Chunks may follow each other faster than their rows are due."""
+    schedule, ms = started(strategy), 1_000_000
+    arrivals = [(START + n * PERIOD // 2, START + n * PERIOD // 2 + latency_ms * ms) for n in range(20)]
+    for t in range(START, START + 10 * PERIOD, 10 * ms):
+        while arrivals and arrivals[0][1] <= t:
+            schedule.offer(chunk(arrivals.pop(0)[0], [0.0] * 8, source, gripper=0.0), t)
+        reference = schedule.sample(t + 30 * ms)
+        if reference is not None and reference.gripper_m == 0.0:
+            return
+    pytest.fail("never closed")
+
+
+def test_a_persons_newer_chunk_takes_over_at_once() -> None:
+    schedule = started(RecedingHorizon())
+    schedule.offer(chunk(START, [0.1] * 8, "teleop:pad"), START)
+    schedule.sample(START)
+    schedule.offer(chunk(START + PERIOD // 2, [0.2] * 8, "teleop:pad"), START + PERIOD // 2)
+    schedule.sample(START + PERIOD // 2)
+    assert schedule.sample(START + 2 * PERIOD).position == pytest.approx([0.2] * J)

@@ -1,0 +1,29 @@
+"""Rotations: quaternion and rotation vector to matrix."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def matrix_of_quaternion(wxyz: ArrayLike) -> Array:
+    """Rotation matrix (3, 3) of a unit quaternion (4,), scalar first."""
+    w, x, y, z = np.asarray(wxyz, dtype=float)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def matrix_of_vector(vector_rad: Array) -> Array:
+    """Rotation matrix (3, 3) of a rotation vector (3,) [rad]."""
+    angle = float(np.linalg.norm(vector_rad))
+    axis = vector_rad / angle if angle > 0 else np.zeros(3)
+    return matrix_of_quaternion([math.cos(angle / 2), *(math.sin(angle / 2) * axis)])
