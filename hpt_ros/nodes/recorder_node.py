@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections import deque
-from dataclasses import dataclass, field
-from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from rclpy.duration import Duration
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from hpt_ros.embodiment import load_embodiment
+from hpt_ros.configuration import check
+from hpt_ros.embodiment import StreamSpec, load_embodiment
+from hpt_ros.embodiment.schema import JOINT_STATE
 from hpt_ros.errors import HptRosError
 from hpt_ros.msg import EpisodeStatus
-from hpt_ros.nodes.messages import message_class
-from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
+from hpt_ros.nodes.recorder_inputs import Arrival, Input
+from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 from hpt_ros.recording.checks import TopicView, reasons_against_start
+from hpt_ros.recording.episode import prepare_types
 from hpt_ros.recording.folder import BagsFolder
+from hpt_ros.recording.memory import keep_large_blocks
+from hpt_ros.recording.monitor import StreamContract, StreamWarning
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
+from hpt_ros.recording.space import DEFAULT_EPISODE_S
 from hpt_ros.srv import StartEpisode, StopEpisode
 
-_STATUS_PERIOD_S = 0.5
-_RATE_WINDOW = 5  # status periods
+_TAKE_PERIOD_S = 0.02  # the middleware stamps what arrives, so that taking it in batches loses no accuracy
+_WATCH_PERIOD_S = 0.1
+_STATUS_STEPS = 5  # of the watch: status at 2 Hz
+_DISCOVERY_STEPS = 10
 _MAX_SILENCE_S = 1.0  # before a start; a slow machine pauses longer than the age budget of a stream now and then
 _OPTIONAL = {
     "/hpt_ros/action_chunk": "hpt_ros/msg/ActionChunk",
@@ -35,108 +39,170 @@ _CAMERA_DEPTH = 30
 _MIN_DEPTH = 100  # a slow machine pauses for a tenth of a second now and then
 
 
-@dataclass
-class _Topic:
-    """A recorded topic and what has been received of it."""
-
-    name: str
-    msgtype: str
-    required: bool
-    max_silence_s: float | None
-    depth: int
-    received: int = 0
-    last_s: float | None = None
-    _past: deque[tuple[float, int]] = field(default_factory=lambda: deque([(time.monotonic(), 0)], _RATE_WINDOW))
-
-    def close_period(self) -> None:
-        """End a status period: the rate is that of the last few."""
-        self._past.append((time.monotonic(), self.received))
-
-    def rate_hz(self) -> float:
-        """Messages per second over the last status periods."""
-        (since, before), (until, now) = self._past[0], self._past[-1]
-        return (now - before) / (until - since) if until > since else 0.0
-
-
 class RecorderNode(HptNode):
-    """Parameters and wiring: raw subscriptions -> RecordingSession; services start, stop, discard; status at 2 Hz.
+    """Parameters and wiring: inputs -> RecordingSession; services start, stop, discard, undo; status and warnings.
 
-    Parameters: embodiment (preset or file), bags_dir, min_free_bytes, extra_topics (names, required when given).
+    Parameters: embodiment (preset or file), bags_dir, min_free_bytes, extra_topics (names, required when given),
+    compression (none or zstd), expected_episode_s (length assumed before the first episode, to predict space).
     """
 
     def __init__(self) -> None:
         super().__init__("recorder_node")
         self._embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
-        folder = BagsFolder(Path(self.declare_parameter("bags_dir", "bags").value))
-        for path in folder.quarantine_leftovers():
-            self.get_logger().warning(f"an interrupted recording was moved to {path}")
+        compression = self.declare_parameter("compression", "none").value
+        check(compression in ("none", "zstd"), "compression", compression, "none or zstd")
+        episode_s = float(self.declare_parameter("expected_episode_s", DEFAULT_EPISODE_S).value)
+        check(episode_s > 0, "expected_episode_s", episode_s, "> 0 s")
+        self._folder = BagsFolder(Path(self.declare_parameter("bags_dir", "bags").value))
+        for salvage in self._folder.salvage_leftovers():
+            self.get_logger().warning(f"an interrupted recording was put aside: {salvage}")
         min_free_bytes = self.declare_parameter("min_free_bytes", 1_000_000_000).value
-        self._session = RecordingSession(folder, self._embodiment, min_free_bytes)
-        self._folder = folder
+        self._session = RecordingSession(
+            self._folder, self._embodiment, min_free_bytes, compression == "zstd", episode_s
+        )
         self._extra = [name for name in self.declare_parameter("extra_topics", [""]).value if name]
-        self._topics: dict[str, _Topic] = {}
-        self._inputs = LateSubscriptions(self)
+        # no executor spins this node: its subscriptions are emptied by a timer, at a fifth of the cost of callbacks
+        self._listener = Node("recorder_inputs", start_parameter_services=False, enable_rosout=False)
+        self._inputs: dict[str, Input] = {}
         self._add_contract_topics()
+        prepare_types(i.msgtype for i in self._inputs.values())
+        self._warnings: list[StreamWarning] = []
+        self._start_ns = 0
+        self._steps = 0
         self._status_publisher = self.create_publisher(EpisodeStatus, "/hpt_ros/recorder/status", RELIABLE_10)
         self.create_service(StartEpisode, "/hpt_ros/recorder/start", self._on_start)
         self.create_service(StopEpisode, "/hpt_ros/recorder/stop", self._on_stop)
         self.create_service(Trigger, "/hpt_ros/recorder/discard", self._on_discard)
-        self.create_timer(_STATUS_PERIOD_S, self._on_timer)
+        self.create_service(Trigger, "/hpt_ros/recorder/undo", self._on_undo)
+        self.create_timer(_TAKE_PERIOD_S, self._take)
+        self.create_timer(_WATCH_PERIOD_S, self._watch)
 
     def _add_contract_topics(self) -> None:
         for spec in self._embodiment.streams():
-            camera = spec.key.startswith("camera.")
-            depth = _CAMERA_DEPTH if camera else max(_MIN_DEPTH, round(spec.rate_hz))
-            self._add(_Topic(spec.topic, spec.msgtype, True, _MAX_SILENCE_S, depth))
-        command = self._embodiment.command_stream()  # may begin with the episode: its first message is not waited for
-        self._add(_Topic(command.topic, command.msgtype, True, None, max(_MIN_DEPTH, round(command.rate_hz))))
+            self._add_stream(spec, awaited=False)
+        self._add_stream(self._embodiment.command_stream(), awaited=True)  # may begin with the episode
         for name, msgtype in _OPTIONAL.items():
-            self._add(_Topic(name, msgtype, False, None, _MIN_DEPTH))
+            self._add(name, msgtype, required=False)
 
-    def _add(self, topic: _Topic) -> None:
-        if topic.name not in self._topics:
-            self._topics[topic.name] = topic
-            self._inputs.add(topic.name, message_class(topic.msgtype), partial(self._on_message, topic), topic.depth)
+    def _add_stream(self, spec: StreamSpec, awaited: bool) -> None:
+        image = not awaited and spec.msgtype != JOINT_STATE
+        contract = StreamContract(
+            spec.rate_hz, spec.max_age_ns / 1e9, compare_payload=image and not self._embodiment.simulated
+        )
+        depth = _CAMERA_DEPTH if image else max(_MIN_DEPTH, round(spec.rate_hz))
+        self._inputs[spec.topic] = Input(spec.topic, spec.msgtype, contract, depth, True, awaited)
 
-    def _add_extra_topics(self) -> None:
-        """Extra topics get their type from the first publisher that turns up."""
-        for name in [name for name in self._extra if name not in self._topics]:
-            if publishers := self.get_publishers_info_by_topic(name):
-                self._add(_Topic(name, publishers[0].topic_type, True, None, _MIN_DEPTH))
+    def _add(self, name: str, msgtype: str, required: bool) -> None:
+        if name not in self._inputs:
+            contract = StreamContract(0.0, 0.0, has_header=False)
+            self._inputs[name] = Input(name, msgtype, contract, _MIN_DEPTH, required, awaited=True)
 
-    def _on_message(self, topic: _Topic, raw: bytes) -> None:
-        topic.received += 1
-        topic.last_s = time.monotonic()
-        if self._session.state != "RECORDING":
+    def _connect(self, everything: bool) -> list[str]:
+        """Subscribe to what turned up; names of the topics whose subscription had to be replaced."""
+        for name in [name for name in self._extra if name not in self._inputs]:  # their type is the first publisher's
+            if publishers := self._listener.get_publishers_info_by_topic(name):
+                self._add(name, publishers[0].topic_type, required=True)
+        inputs = [i for i in self._inputs.values() if everything or not i.connected]
+        replaced = [i.name for i in inputs if i.connect(self._listener)]
+        for name in replaced:
+            self.get_logger().warning(f"{name}: a publisher offers another quality of service; subscribed anew")
+        return replaced
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _take(self) -> None:
+        """Empty the subscriptions, in order of receipt."""
+        batch: list[Arrival] = []
+        now_ns = self._now_ns()
+        clock_ns = self._now_ns if self.get_clock().ros_time_is_active else None
+        for source in self._inputs.values():
+            source.take(batch, clock_ns, now_ns)
+        batch.sort(key=itemgetter(0))
+        recording = self._session.state == "RECORDING"
+        for receive_ns, publish_ns, sequence, publisher, raw, source in batch:
+            source.monitor.add(receive_ns, raw)
+            if recording:
+                if not self._session.has_topic(source.name):
+                    self._session.add_topic(source.name, self._offer(source))
+                self._session.write(source.name, receive_ns, raw, publish_ns, sequence, publisher)
+        if recording:
+            self._report_end()
+
+    def _report_end(self) -> None:
+        """Say at once that an episode was ended by the disk."""
+        if self._session.state == "RECORDING":
             return
-        if not self._session.has_topic(topic.name):
-            self._session.add_topic(topic.name, self._offer(topic))
-        self._session.write(topic.name, self.get_clock().now().nanoseconds, raw)
-        if self._session.state != "RECORDING":
-            self.get_logger().error(self._session.reason)
+        self.get_logger().error(self._session.reason)
+        self._publish_status()
+
+    def _watch(self) -> None:
+        self._steps += 1
+        self._take()  # a stream is not silent because we were busy
+        self._connect(everything=self._steps % _DISCOVERY_STEPS == 0)
+        now_ns = self._now_ns()
+        for source in self._inputs.values():
+            source.monitor.step(now_ns)
+        if self._session.state == "RECORDING":
+            self._session.check(now_ns)
+            self._report_end()
+        before = {(w.topic, w.kind) for w in self._warnings}
+        self._warnings = self._current_warnings(now_ns)
+        new = [w for w in self._warnings if (w.topic, w.kind) not in before]
+        if self._session.state == "RECORDING":
+            for warning in new:
+                self.get_logger().warning(warning.text)
+                self._session.note_warning(warning.text, now_ns)
+        if new or self._steps % _STATUS_STEPS == 0:
             self._publish_status()
+
+    def _current_warnings(self, now_ns: int) -> list[StreamWarning]:
+        """Of the required streams; one that may begin with the episode counts from its first message there on."""
+        recording = self._session.state == "RECORDING"
+        watched = [
+            i.monitor
+            for i in self._inputs.values()
+            if i.required and (not i.awaited or (recording and (i.monitor.last_ns or 0) > self._start_ns))
+        ]
+        return [warning for monitor in watched if (warning := monitor.warning(now_ns))]
 
     def _on_start(self, request: Any, response: Any) -> Any:
         try:
-            if reasons := reasons_against_start(self._views()):
+            replaced = self._connect(everything=True)
+            self._take()  # what came before is not of this episode
+            reasons = [f"{name}: subscribed anew to fit its publishers; start again" for name in replaced]
+            if reasons := reasons + reasons_against_start(self._views()):
                 raise HptRosError("cannot record:\n  " + "\n  ".join(reasons))
-            offers = {t.name: self._offer(t) for t in self._topics.values() if self.count_publishers(t.name)}
+            offers = {i.name: self._offer(i) for i in self._inputs.values() if self.count_publishers(i.name)}
+            self._start_ns = self._now_ns()
             path = self._session.start(
-                request.task, request.instruction, request.operator_name, offers, self.get_clock().now().nanoseconds
+                request.task,
+                request.instruction,
+                request.operator_name,
+                offers,
+                self._start_ns,
+                request.episodes_target,
+                self._live_bytes_per_s(),
             )
         except HptRosError as error:
             return self._refused("start", error, response)
+        for source in self._inputs.values():
+            source.renew_latched(self._listener)
         return self._accepted(f"recording {path}", path, response)
 
     def _on_stop(self, request: Any, response: Any) -> Any:
-        counts = self._session.counts
+        self._take()
+        tallies = self._session.tallies
         try:
-            path = self._session.stop(request.score, request.note, request.termination)
+            path = self._session.stop(request.score, request.note, request.termination, self._now_ns())
         except HptRosError as error:
             return self._refused("stop", error, response)
-        empty = [name for name, count in counts.items() if not count]
+        empty = [name for name, tally in tallies.items() if not tally.count]
         note = f"; no message on {', '.join(empty)}" if empty else ""
-        return self._accepted(f"{sum(counts.values())} messages in {path}{note}", path, response)
+        drops = {name: tally.drops for name, tally in tallies.items() if tally.drops}
+        note += f"; lost: {', '.join(f'{name} {count}' for name, count in drops.items())}" if drops else ""
+        total = sum(tally.count for tally in tallies.values())
+        return self._accepted(f"{total} messages in {path}{note}", path, response)
 
     def _on_discard(self, _: Any, response: Any) -> Any:
         try:
@@ -144,6 +210,13 @@ class RecorderNode(HptNode):
         except HptRosError as error:
             return self._refused("discard", error, response)
         return self._accepted(f"discarded {path.name}", None, response)
+
+    def _on_undo(self, _: Any, response: Any) -> Any:
+        try:
+            path = self._session.undo()
+        except HptRosError as error:
+            return self._refused("undo", error, response)
+        return self._accepted(f"moved to {path}", None, response)
 
     def _accepted(self, message: str, path: Path | None, response: Any) -> Any:
         self.get_logger().info(message)
@@ -160,45 +233,42 @@ class RecorderNode(HptNode):
         return response
 
     def _views(self) -> list[TopicView]:
-        self._add_extra_topics()
-        now = time.monotonic()
-        views = [
-            TopicView(
-                topic.name,
-                topic.msgtype,
-                topic.required,
-                tuple((p.topic_type, _type_hash(p)) for p in self.get_publishers_info_by_topic(topic.name)),
-                None if topic.last_s is None else now - topic.last_s,
-                topic.max_silence_s,
-            )
-            for topic in self._topics.values()
-        ]
-        missing = [name for name in self._extra if name not in self._topics]
+        now_ns = self._now_ns()
+        views = [i.view(self._listener, now_ns, _MAX_SILENCE_S) for i in self._inputs.values()]
+        missing = [name for name in self._extra if name not in self._inputs]
         return views + [TopicView(name, "any type", True, (), None, None) for name in missing]
 
-    def _offer(self, topic: _Topic) -> OfferedTopic:
-        publishers = self.get_publishers_info_by_topic(topic.name)
-        return OfferedTopic(topic.msgtype, tuple(_offered_qos(p.qos_profile) for p in publishers))
+    def _offer(self, source: Input) -> OfferedTopic:
+        return OfferedTopic(source.msgtype, source.offers(self._listener), source.monitor.contract.rate_hz)
 
-    def _on_timer(self) -> None:
-        self._add_extra_topics()
-        for topic in self._topics.values():
-            topic.close_period()
-        self._publish_status()
+    def _live_bytes_per_s(self) -> float:
+        return sum(i.monitor.bytes_per_s() for i in self._inputs.values())
 
     def _publish_status(self) -> None:
         now = self.get_clock().now()
-        counts = self._session.counts
+        session, inputs = self._session, list(self._inputs.values())
+        tallies = session.tallies
+        present = [tallies.get(i.name) for i in inputs]
+        live = self._live_bytes_per_s()
         status = EpisodeStatus(
-            state=self._session.state,
-            reason=self._session.reason,
-            path=str(self._session.path or ""),
-            episodes_done=self._session.episodes_done,
-            duration_s=self._session.duration_s(now.nanoseconds),
-            topics=list(self._topics),
-            counts=[counts.get(name, 0) for name in self._topics],
-            rates_hz=[topic.rate_hz() for topic in self._topics.values()],
+            state=session.state,
+            reason=session.reason,
+            path=str(session.path or ""),
+            task=session.about.task,
+            instruction=session.about.instruction,
+            episodes_done=session.episodes_done,
+            episodes_target=session.episodes_target,
+            duration_s=session.duration_s(now.nanoseconds),
+            topics=[i.name for i in inputs],
+            counts=[tally.count if tally else 0 for tally in present],
+            rates_hz=[i.monitor.rate_hz() for i in inputs],
+            expected_hz=[i.monitor.contract.rate_hz for i in inputs],
+            worst_gap_ms=[tally.gaps.max_ns / 1e6 if tally else 0.0 for tally in present],
+            drops=[tally.drops if tally else 0 for tally in present],
+            warnings=[warning.text for warning in self._warnings],
+            bytes_per_s=live if session.state == "RECORDING" else session.space.bytes_per_s,
             disk_free_bytes=self._folder.free_bytes,
+            disk_needed_bytes=session.needed_bytes(live),
         )
         status.header.stamp = now.to_msg()
         self._status_publisher.publish(status)
@@ -211,34 +281,12 @@ class RecorderNode(HptNode):
         except OSError as error:
             self.get_logger().error(f"the episode was not stopped, and stays as a partial: {error}")
         self._folder.close()
-
-
-def _type_hash(publisher: Any) -> str:
-    """RIHS01 text of the publisher's type; "" before Iron and where it is unknown."""
-    type_hash = getattr(publisher, "topic_type_hash", None)
-    return str(type_hash) if type_hash is not None and type_hash.version == 1 else ""
-
-
-def _offered_qos(profile: Any) -> Qos:
-    return Qos(
-        history=QosHistory(profile.history.value),
-        depth=profile.depth,
-        reliability=QosReliability(profile.reliability.value),
-        durability=QosDurability(profile.durability.value),
-        deadline=_qos_time(profile.deadline),
-        lifespan=_qos_time(profile.lifespan),
-        liveliness=QosLiveliness(profile.liveliness.value),
-        liveliness_lease_duration=_qos_time(profile.liveliness_lease_duration),
-        avoid_ros_namespace_conventions=profile.avoid_ros_namespace_conventions,
-    )
-
-
-def _qos_time(duration: Duration) -> QosTime:
-    return QosTime(*divmod(duration.nanoseconds, 10**9))
+        self._listener.destroy_node()
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
+    keep_large_blocks()
     return run_node(RecorderNode, args)
 
 

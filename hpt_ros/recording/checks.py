@@ -14,6 +14,7 @@ class TopicView:
 
     `publishers`: type name and RIHS01 hash ("" where the middleware gives none) of every publisher.
     `silent_s`: time since the last message, None before the first; `max_silence_s` None: it need not have come yet.
+    `refusal`: why it could not be subscribed to. `slow_hz`: the rate, if it is too low for `expected_hz`.
     """
 
     name: str
@@ -22,6 +23,9 @@ class TopicView:
     publishers: tuple[tuple[str, str], ...]
     silent_s: float | None
     max_silence_s: float | None
+    refusal: str = ""
+    slow_hz: float | None = None
+    expected_hz: float = 0.0
 
 
 def reasons_against_start(topics: Iterable[TopicView]) -> list[str]:
@@ -42,9 +46,13 @@ def _reasons(topic: TopicView) -> Iterator[str]:
             yield f"{topic.name}: published as {msgtype}, expected {topic.msgtype}; correct the embodiment or the publisher"
         elif digest and digest != typestore().hash_rihs01(topic.msgtype):
             yield f"{topic.name}: the publisher has another definition of {topic.msgtype}; build both from the same sources"
+    if topic.refusal:
+        yield f"{topic.name}: {topic.refusal}"
     if topic.max_silence_s is None:
         return
     if topic.silent_s is None:
         yield f"{topic.name}: has a publisher, but no message came; check the driver and its quality of service"
     elif topic.silent_s > topic.max_silence_s:
         yield f"{topic.name}: silent for {topic.silent_s:.1f} s, at most {topic.max_silence_s:.1f} s expected; check the driver"
+    elif topic.slow_hz is not None:
+        yield f"{topic.name}: {topic.slow_hz:.1f} Hz, {topic.expected_hz:g} Hz expected; check the driver, or correct rate_hz in the embodiment"

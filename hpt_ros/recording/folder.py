@@ -1,4 +1,4 @@
-"""The folder of all bags: who may write there, what a crash left, names for new episodes."""
+"""The folder of all bags: who may write there, what a crash left, names for new episodes, the trash."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 from hpt_ros.errors import BusyError, DataError
-from hpt_ros.recording.episode import PARTIAL_SUFFIX, EpisodeWriter, quarantine
+from hpt_ros.paths import sync
+from hpt_ros.recording.episode import QUARANTINE, EpisodeWriter
+from hpt_ros.recording.metadata import EpisodeMetadata
+from hpt_ros.recording.salvage import Salvage, salvage_all
 
+TRASH = ".trash"
 _TASK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _EPISODE = re.compile(r"\.?\d{8}_\d{6}_(\d+)(\.partial)?")
 
@@ -39,24 +43,23 @@ class BagsFolder:
             os.close(self._lock)
             raise BusyError(f"another recorder writes to {self.root}", "stop it, or choose another bags_dir") from error
 
-    def quarantine_leftovers(self) -> list[Path]:
-        """Move what an interrupted recorder left to `<task>/.quarantine/`; returns where it lies now."""
-        moved = [quarantine(partial) for partial in sorted(self.root.glob(f"*/.*{PARTIAL_SUFFIX}"))]
-        return [path for path in moved if path.exists()]
+    def salvage_leftovers(self) -> list[Salvage]:
+        """Make readable what an interrupted recorder left, in `<task>/.quarantine/`."""
+        return list(salvage_all(self.root))
 
-    def new_episode(self, task: str, now: datetime) -> EpisodeWriter:
-        """Begin the next episode of `task`.
+    def new_episode(self, about: EpisodeMetadata, now: datetime, compress: bool = False) -> EpisodeWriter:
+        """Begin the next episode of `about.task`; a number is never used twice, not even after undo.
 
         Raises:
-            DataError: `task` cannot be the name of a folder.
+            DataError: the task cannot be the name of a folder.
             OSError: the disk refuses.
         """
-        if not _TASK.fullmatch(task):
-            raise DataError(f"task {task!r} cannot be the name of a folder", "use letters, digits, '_' and '-'")
-        folder = self.root / task
-        taken = [*folder.glob("*"), *folder.glob(".quarantine/*")]
+        if not _TASK.fullmatch(about.task):
+            raise DataError(f"task {about.task!r} cannot be the name of a folder", "use letters, digits, '_' and '-'")
+        folder = self.root / about.task
+        taken = [*folder.glob("*"), *folder.glob(f"{QUARANTINE}/*"), *folder.glob(f"{TRASH}/*")]
         numbers = [int(match[1]) for path in taken if (match := _EPISODE.fullmatch(path.name))]
-        return EpisodeWriter(folder, f"{now:%Y%m%d_%H%M%S}_{max(numbers, default=0) + 1}")
+        return EpisodeWriter(folder, f"{now:%Y%m%d_%H%M%S}_{max(numbers, default=0) + 1}", about, compress)
 
     @property
     def free_bytes(self) -> int:
@@ -66,3 +69,20 @@ class BagsFolder:
     def close(self) -> None:
         """Let another recorder in."""
         os.close(self._lock)
+
+
+def to_trash(bag: Path) -> Path:
+    """Move a committed bag to `<task>/.trash/`, durably; returns where it lies then.
+
+    Raises:
+        OSError: the disk refuses, or the bag is gone.
+        FileExistsError: one of that name lies in the trash.
+    """
+    target = bag.parent / TRASH / bag.name
+    target.parent.mkdir(exist_ok=True)
+    if target.exists():
+        raise FileExistsError(f"{target} exists, not overwriting")
+    bag.rename(target)
+    for folder in (target.parent, bag.parent):
+        sync(folder)
+    return target

@@ -15,7 +15,7 @@ _PREFIX = "hpt_ros."
 
 @dataclass(frozen=True)
 class EpisodeMetadata:
-    """Facts of one episode. `topics`: by topic, `{"count": messages, "rate_hz": mean rate}`."""
+    """Facts of one episode. `topics`: by topic what `TopicTally.statistics` says; `warnings`: what was wrong, and when."""
 
     embodiment: Embodiment
     task: str
@@ -26,6 +26,7 @@ class EpisodeMetadata:
     note: str = ""
     software: str = f"hpt_ros {__version__}"
     topics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def to_custom_data(self) -> dict[str, str]:
         """Text by key, as rosbag2 stores it; the embodiment and the topics are JSON."""
@@ -40,6 +41,7 @@ class EpisodeMetadata:
             "fingerprint": fingerprint(self.embodiment),
             "embodiment": json.dumps(embodiment_to(self.embodiment)),
             "topics": json.dumps(self.topics),
+            "warnings": json.dumps(self.warnings),
         }
         return {_PREFIX + key: value for key, value in values.items()}
 
@@ -59,6 +61,7 @@ class EpisodeMetadata:
                 embodiment=embodiment_from(json.loads(data[_PREFIX + "embodiment"])),
                 score=float(data[_PREFIX + "score"]),
                 topics=json.loads(data[_PREFIX + "topics"]),
+                warnings=tuple(json.loads(data.get(_PREFIX + "warnings", "[]"))),
                 **values,
             )
         except KeyError as error:

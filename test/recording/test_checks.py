@@ -37,6 +37,8 @@ def test_nothing_against_a_good_topic(view) -> None:
         (replace(GOOD, publishers=((IMAGE, "RIHS01_0"),)), f"another definition of {IMAGE}"),
         (replace(GOOD, silent_s=None), "no message came"),
         (replace(GOOD, silent_s=2.0), "silent for 2.0 s, at most 1.0 s"),
+        (replace(GOOD, slow_hz=14.0, expected_hz=30.0), "14.0 Hz, 30 Hz expected"),
+        (replace(GOOD, refusal="message type is not installed"), "/camera: message type is not installed"),
         (replace(GOOD, msgtype="acme_msgs/msg/Odd"), "no definition of acme_msgs/msg/Odd"),
     ],
 )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +16,11 @@ from synthetic import START_NS
 
 from hpt_ros.embodiment import fingerprint, load_embodiment
 from hpt_ros.errors import BusyError, DataError
+from hpt_ros.recording import mcap_writer
 from hpt_ros.recording.folder import BagsFolder
 from hpt_ros.recording.metadata import EpisodeMetadata
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
+from hpt_ros.recording.verify import verify
 
 ROBOT = load_embodiment("sim_panda")
 TOPIC = "/franka/joint_states"
@@ -66,7 +65,9 @@ def test_bag_holds_the_bytes_both_stamps_and_the_metadata(session) -> None:
     assert metadata.embodiment == ROBOT
     assert (metadata.task, metadata.instruction, metadata.operator) == ("reach", "reach the cube", "tester")
     assert (metadata.score, metadata.note, metadata.termination) == (0.5, "slow", "operator")
-    assert metadata.topics == {TOPIC: {"count": 100, "rate_hz": 1000.0}}
+    facts = metadata.topics[TOPIC]
+    assert (facts["count"], facts["rate_hz"], facts["gap_max_ms"]) == (100, 1000.0, 1.0)
+    assert (facts["missing_by_stamps"], "lost_by_sequence" in facts) == (0, False)
     assert (session.state, session.path, session.episodes_done) == ("IDLE", path, 1)
 
 
@@ -84,7 +85,7 @@ def test_episodes_count_up_and_stay(session, folder) -> None:
     assert sorted(p.name for p in (folder.root / "reach").iterdir()) == names[:2]
 
 
-def test_a_taken_name_is_never_overwritten(session) -> None:
+def test_a_taken_name_is_never_overwritten(session, folder) -> None:
     path = start(session)
     write(session, 10)
     path.mkdir()
@@ -92,7 +93,10 @@ def test_a_taken_name_is_never_overwritten(session) -> None:
         session.stop(1.0, "", "")
     assert session.state == "ERROR"
     assert not list(path.iterdir())
-    assert (path.parent / ".quarantine" / path.name / "metadata.yaml").exists()
+    path.rmdir()
+    (salvage,) = folder.salvage_leftovers()
+    assert (salvage.path, salvage.messages) == (path.parent / ".quarantine" / path.name, 10)
+    assert verify(salvage.path).problems == ()
 
 
 def test_requests_out_of_turn_are_refused(session) -> None:
@@ -122,16 +126,99 @@ def test_write_error_ends_the_episode_at_once(session, folder) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
         write(session, 20_000)
+        while session.state == "RECORDING":  # the disk answers the writing thread
+            session.check(START_NS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert session.state == "ERROR"
     assert "File too large" in session.reason
     with pytest.raises(DataError, match="File too large"):
         session.stop(1.0, "", "")
-    assert [p.name for p in (folder.root / "reach").iterdir()] == [".quarantine"]
+    assert not [p for p in (folder.root / "reach").iterdir() if not p.name.startswith(".")]
     start(session)
     write(session, 10)
     assert session.stop(1.0, "", "").is_dir()
+
+
+def test_a_disk_that_does_not_keep_up_is_a_write_error(session, folder, monkeypatch) -> None:
+    path = start(session)
+    stalled, answer = threading.Event(), threading.Event()
+
+    def stall(_: int) -> None:
+        stalled.set()
+        answer.wait()
+
+    monkeypatch.setattr(mcap_writer.os, "fdatasync", stall)
+    raw = synthetic.joint_state(START_NS, {"a": 0.0}) + bytes(1 << 20)
+    for i in range(5):
+        session.write(TOPIC, START_NS + i, raw)
+    stalled.wait()
+    try:
+        for i in range(100):
+            session.write(TOPIC, START_NS + 5 + i, raw)
+        assert session.state == "ERROR", "told while the disk still stalls"
+        assert "does not keep up: 6" in session.reason
+        monkeypatch.undo()
+        start(session)  # and the next episode may begin
+        write(session, 10)
+        assert session.stop(1.0, "", "").is_dir()
+    finally:
+        answer.set()
+    (salvage,) = folder.salvage_leftovers()
+    assert salvage.path.name == path.name
+    assert verify(salvage.path).problems == ()
+
+
+def test_crossing_the_floor_ends_the_episode_and_keeps_it(folder, monkeypatch) -> None:
+    session = RecordingSession(folder, ROBOT, min_free_bytes=1_000)
+    free = iter([10_000, 5_000, 999])
+    monkeypatch.setattr(BagsFolder, "free_bytes", property(lambda _: next(free)))
+    start(session)
+    write(session, 10)
+    assert session.check(START_NS + 10**9) is None
+    kept = session.check(START_NS + 2 * 10**9)
+    with Reader(kept) as reader:
+        metadata = EpisodeMetadata.from_custom_data(reader.storage.metadata.custom)
+    assert (metadata.score, metadata.termination) == (0.0, "disk floor")
+    assert (session.state, session.episodes_done) == ("IDLE", 1)
+    assert "nearly full" in session.reason
+    assert verify(kept).problems == ()
+
+
+def test_undo_moves_to_the_trash_one_after_the_other(session, folder) -> None:
+    bags = []
+    for _ in range(2):
+        start(session)
+        write(session, 10)
+        bags.append(session.stop(1.0, "", ""))
+    start(session)
+    with pytest.raises(BusyError, match="discard it instead"):
+        session.undo()
+    session.discard()
+    assert [session.undo().name for _ in bags] == [bag.name for bag in reversed(bags)]
+    assert session.episodes_done == 0
+    with pytest.raises(DataError, match="no episode of this session"):
+        session.undo()
+    assert sorted(p.name for p in (folder.root / "reach" / ".trash").iterdir()) == [bag.name for bag in bags]
+    assert start(session).name.endswith("_3"), "a number is never used twice"
+
+
+def test_space_for_all_missing_episodes_is_needed(folder, monkeypatch) -> None:
+    session = RecordingSession(folder, ROBOT, min_free_bytes=1_000, episode_s=2.0)
+    monkeypatch.setattr(BagsFolder, "free_bytes", property(lambda _: 1_000_000))
+
+    def begin(target: int, live: float) -> Path:
+        return session.start("reach", "", "", TOPICS, START_NS, target, live)
+
+    with pytest.raises(DataError, match=r"0\.00 GB for the missing episodes needed"):
+        begin(10, 50_000.0)  # 10 episodes of 2 s at 50 kB/s
+    begin(9, 50_000.0)
+    raws = write(session, 100)
+    session.stop(1.0, "", "", START_NS + 4 * 10**9)
+    size = sum(map(len, raws))
+    assert session.needed_bytes(0.0) == 8 * size, "measured: 4 s at a quarter of the size per second"
+    with pytest.raises(DataError, match="missing episodes"):
+        begin(2 + 1_000_000 // size, 0.0)
 
 
 def test_one_recorder_per_folder(tmp_path) -> None:
@@ -145,52 +232,7 @@ def test_one_recorder_per_folder(tmp_path) -> None:
 def test_session_that_ends_in_an_episode_quarantines_it(session, folder) -> None:
     path = start(session)
     write(session, 10)
-    assert session.close() == path.parent / ".quarantine" / path.name
+    left = session.close()
+    assert left == path.parent / ".quarantine" / path.name
+    assert verify(left).problems == ()
     assert [p.name for p in path.parent.iterdir()] == [".quarantine"]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import synthetic
-from hpt_ros.recording import episode
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-root, moment = Path(sys.argv[1]), sys.argv[2]
-robot = synthetic.embodiment()
-stream = list(synthetic.messages(robot, 0.5))
-print(synthetic.record(root, robot, iter(stream)), flush=True)
-if moment == "writing":
-    stream = (item if i < 100 else die() for i, item in enumerate(stream))
-elif moment == "syncing":
-    episode.sync = die
-elif moment == "renaming":
-    episode.move_out = die
-synthetic.record(root, robot, iter(stream))
-"""
-
-
-@pytest.mark.parametrize("moment", ["writing", "syncing", "renaming"])
-def test_kill_leaves_only_what_was_acknowledged(tmp_path, moment) -> None:
-    root, tests = tmp_path / "bags", Path(__file__).parents[1]
-    child = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root), moment],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    acknowledged = Path(child.stdout.strip())
-    assert [path for path in root.glob("*/*") if not path.name.startswith(".")] == [acknowledged]
-    with AnyReader([acknowledged]) as reader:
-        assert sum(1 for _ in reader.messages()) == reader.message_count > 0
-    folder = BagsFolder(root)
-    (left,) = folder.quarantine_leftovers()
-    assert left.parent == root / "reach" / ".quarantine"
-    assert left.name.endswith("_2")
-    assert list(left.glob("*.mcap"))
-    assert folder.quarantine_leftovers() == []
-    folder.close()
