@@ -41,7 +41,7 @@ def _show(report: BenchReport) -> None:
             table.add_column(column, justify="right" if _numeric(report.rows, column) else "left")
         for row in report.rows:
             table.add_row(*(_text(row.get(column, "")) for column in columns))
-        console.print(table)
+        console.print(table, width=None if console.is_terminal else 200)
     for what, ratio in report.ratios.items():
         console.print(f"{what}: {ratio:.2f} x", markup=False)
     for goal in report.goals:

@@ -58,7 +58,9 @@ class StreamMonitor:
         self._payload = _Unchanged()
 
     def add(self, receive_ns: int, raw: bytes) -> None:
-        """Note a message."""
+        """Note a message. After a silence the rate is that of what follows: the silence was told as such."""
+        if self.last_ns is not None and receive_ns - self.last_ns > self.window_ns:
+            self._steps.clear()
         self.received += 1
         self.bytes += len(raw)
         self.last_ns = receive_ns

@@ -121,3 +121,19 @@ def test_a_clock_that_is_set_back_does_not_stop_the_watch() -> None:
             monitor.step(ns)
     assert monitor.warning(back + 2 * 10**9) is None
     assert monitor.rate_hz() == pytest.approx(1000.0, rel=0.02)
+
+
+def test_commands_that_begin_again_after_a_pause_are_not_slow() -> None:
+    """Commands flow only while the arm is engaged."""
+    again = START_NS + 4 * 10**9
+    monitor = StreamMonitor("/command", StreamContract(rate_hz=100.0, max_age_s=0.25))
+    messages = [(ns, state(ns)) for ns in arrivals(100.0, 1.0)]
+    found = first_warning(monitor, messages, again)
+    assert found is not None
+    assert found[1].kind == "silent"
+    for now_ns in range(again, again + 2 * 10**9, STEP_NS):
+        for ns in range(now_ns - STEP_NS + 10**7, now_ns + 1, 10**7):
+            if ns >= again:
+                monitor.add(ns, state(ns))
+        monitor.step(now_ns)
+        assert now_ns == again or monitor.warning(now_ns) is None
