@@ -22,6 +22,7 @@ from hpt_ros.model.provenance import trunk_line
 from hpt_ros.msg import ActionChunk, PolicyStatus
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class
+from hpt_ros.nodes.observation_files import ObservationFiles
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.streams import Observer
 
@@ -36,7 +37,8 @@ class PolicyNode(HptNode):
 
     Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads (0: what is
     fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
-    policies with language; empty: the only one that the checkpoint knows).
+    policies with language; empty: the only one that the checkpoint knows), save_observations (folder that gets what the
+    policy saw, an .npz a tick; empty: off).
     """
 
     def __init__(self) -> None:
@@ -61,6 +63,8 @@ class PolicyNode(HptNode):
             **{name: self.declare_parameter(name, usual).value for name, usual in _SERVING.items()},
         )
         self._observer = Observer(self.embodiment)
+        saved = self.declare_parameter("save_observations", "").value
+        self._files = ObservationFiles(Path(saved)) if saved else None
         self._fingerprint = fingerprint(self.embodiment)
         self._state, self._reason = "WAITING", "no tick yet"
         self._ticks = self._stale_ticks = self._chunks = 0
@@ -116,6 +120,8 @@ class PolicyNode(HptNode):
         )
         chunk.header.stamp = self.get_clock().now().to_msg()
         self._chunk_publisher.publish(chunk)
+        if self._files:
+            self._files.save(observation)
         self._chunks += 1
         self._latency_s.add(latency_s)
         self._ages_ms = {key: age_ns / 1e6 for key, age_ns in observation.ages_ns.items()}
@@ -132,6 +138,9 @@ class PolicyNode(HptNode):
         self._state, self._reason = state, error.message
 
     def _publish_status(self) -> None:
+        if self._files and self._files.missed:
+            text = f"save_observations: {self._files.missed} could not be written; is the disk full or slow?"
+            self.get_logger().warning(text, throttle_duration_sec=5.0)
         late = self._observer.late_samples
         status = PolicyStatus(
             state=self._state,
@@ -154,6 +163,8 @@ class PolicyNode(HptNode):
     def close(self) -> None:
         self._stop.set()
         self._worker.join(timeout=2.0)
+        if self._files:
+            self._files.close()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from hpt_ros.recording.session import OfferedTopic, RecordingSession
 from hpt_ros.recording.space import DEFAULT_EPISODE_S
 from hpt_ros.srv import StartEpisode, StopEpisode
 
-_TAKE_PERIOD_S = 0.02  # the middleware stamps what arrives, so that taking it in batches loses no accuracy
+_TAKE_PERIOD_S = 0.05  # the middleware stamps what arrives, so that taking it in batches loses no accuracy
 _WATCH_PERIOD_S = 0.1
 _STATUS_STEPS = 5  # of the watch: status at 2 Hz
 _DISCOVERY_STEPS = 10
