@@ -97,23 +97,6 @@ def pose_error(current: Array, target: Array) -> Array:
     return np.concatenate([target[:3, 3] - current[:3, 3], vector])
 
 
-def quaternion(rotation: Array) -> Array:
-    """Unit quaternion (x, y, z, w), w >= 0, of a rotation matrix (3, 3).
-
-    The largest component comes from the diagonal, so that the division is never by a small number.
-    """
-    diagonal = np.append(np.diag(rotation), np.trace(rotation))
-    largest = int(np.argmax(diagonal))
-    skew = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    if largest == 3:
-        q = np.append(skew, 1 + diagonal[3])
-    else:
-        q = np.append(rotation[largest] + rotation[:, largest], skew[largest])
-        q[largest] = 1 - diagonal[3] + 2 * diagonal[largest]
-    unit: Array = q / np.linalg.norm(q)
-    return unit if unit[3] >= 0 else -unit
-
-
 def differential_ik(q: ArrayLike, twist: ArrayLike, damping: float = 0.03, posture: ArrayLike | None = None) -> Array:
     """Joint velocities (7,) [rad/s] for a TCP twist (6,) [m/s, rad/s] in the base frame, by damped least squares.
 

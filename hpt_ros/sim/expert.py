@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpt_ros.control.kinematics import differential_ik, forward, pose_error
 from hpt_ros.control.limits import TABLES
+from hpt_ros.control.rotation import matrix_of_vector
 from hpt_ros.sim.tasks import MAX_WIDTH_M, READY_RAD, Lift, Push, Reach, task_named
 
 Array = NDArray[np.float64]
@@ -186,19 +187,8 @@ def _between(begin: Array, end: Array, progress: float) -> Array:
     twist = pose_error(begin, end) * progress
     pose = np.eye(4)
     pose[:3, 3] = begin[:3, 3] + twist[:3]
-    pose[:3, :3] = _rotation(twist[3:]) @ begin[:3, :3]
+    pose[:3, :3] = matrix_of_vector(twist[3:]) @ begin[:3, :3]
     return pose
-
-
-def _rotation(vector_rad: Array) -> Array:
-    """Rotation matrix of a rotation vector (Rodrigues)."""
-    angle = float(np.linalg.norm(vector_rad))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector_rad / angle
-    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    matrix: Array = np.eye(3) + math.sin(angle) * skew + (1 - math.cos(angle)) * skew @ skew
-    return matrix
 
 
 def _tool_down(tcp_m: Array, yaw_rad: float) -> Array:

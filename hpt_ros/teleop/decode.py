@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hpt_ros.control.rotation import matrix_of_quaternion
 from hpt_ros.errors import HptRosError
 from hpt_ros.teleop.config import MOTIONS, AxesSource, Buttons, LeaderSource, TwistSource
-from hpt_ros.teleop.rotation import matrix_of_quaternion
 
 Array = NDArray[np.float64]
 

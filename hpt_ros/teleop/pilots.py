@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.kinematics import forward, pose_error
+from hpt_ros.control.rotation import matrix_of_quaternion, matrix_of_vector
 from hpt_ros.teleop.config import Device, LeaderSource, PoseSource, Speed
 from hpt_ros.teleop.decode import DeviceRefused
 from hpt_ros.teleop.ik import Motion
-from hpt_ros.teleop.rotation import matrix_of_quaternion, matrix_of_vector
 
 Array = NDArray[np.float64]
 

@@ -77,13 +77,3 @@ def test_posture_moves_the_elbow_but_not_the_tool() -> None:
 def test_differential_ik_stays_bounded_at_a_singularity() -> None:
     straight = [0, 0, 0, -0.07, 0, 0.0, 0]
     assert np.abs(k.differential_ik(straight, [0, 0, 1.0, 0, 0, 0])).max() < 100
-
-
-@given(joint_vectors)
-def test_quaternions_turn_vectors_as_their_matrix_does(q: tuple[float, ...]) -> None:
-    rotation = k.forward(q)[:3, :3]
-    x, y, z, w = k.quaternion(rotation)
-    assert w >= 0
-    axis, vector = np.array([x, y, z]), np.array([0.3, -0.2, 0.9])
-    turned = vector + 2 * np.cross(axis, np.cross(axis, vector) + w * vector)
-    np.testing.assert_allclose(turned, rotation @ vector, atol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,8 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from hpt_ros.configuration import check
 from hpt_ros.control.horizon import ArmCommand
-from hpt_ros.control.kinematics import forward, quaternion
+from hpt_ros.control.kinematics import forward
+from hpt_ros.control.rotation import quaternion_of_matrix
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.nodes.messages import set_time
 from hpt_ros.nodes.runtime import RELIABLE_1
@@ -26,7 +28,7 @@ from hpt_ros.nodes.runtime import RELIABLE_1
 _FLUSH_S = 0.2
 
 
-class ArmBackend:
+class ArmBackend(ABC):
     """One publisher on `command.topic`; a subclass says how a command looks as a message."""
 
     message_class: type[Any]
@@ -39,9 +41,9 @@ class ArmBackend:
         """Publish one tick's command."""
         self._publisher.publish(self.message(command))
 
+    @abstractmethod
     def message(self, command: ArmCommand) -> Any:
         """The command in the form that the controller takes."""
-        raise NotImplementedError
 
     def flush(self) -> None:
         """Wait, not for long, until what was sent has arrived."""
@@ -91,7 +93,7 @@ class CrispPoseBackend(ArmBackend):
         set_time(message.header.stamp, command.stamp_ns)
         p, o = message.pose.position, message.pose.orientation
         p.x, p.y, p.z = map(float, pose[:3, 3])
-        o.x, o.y, o.z, o.w = map(float, quaternion(pose[:3, :3]))
+        o.w, o.x, o.y, o.z = map(float, quaternion_of_matrix(pose[:3, :3]))
         return message
 
 

@@ -1,4 +1,4 @@
-"""Rotations: quaternion and rotation vector to matrix."""
+"""Rotations as matrices, unit quaternions (scalar first) and rotation vectors."""
 
 from __future__ import annotations
 
@@ -27,3 +27,21 @@ def matrix_of_vector(vector_rad: Array) -> Array:
     angle = float(np.linalg.norm(vector_rad))
     axis = vector_rad / angle if angle > 0 else np.zeros(3)
     return matrix_of_quaternion([math.cos(angle / 2), *(math.sin(angle / 2) * axis)])
+
+
+def quaternion_of_matrix(rotation: Array) -> Array:
+    """Unit quaternion (4,), scalar first and not negative, of a rotation matrix (3, 3).
+
+    The largest component comes from the diagonal, so that the division is never by a small number.
+    """
+    diagonal = np.append(np.trace(rotation), np.diag(rotation))
+    largest = int(np.argmax(diagonal))
+    skew = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    if largest == 0:
+        q = np.append(1 + diagonal[0], skew)
+    else:
+        row = largest - 1
+        q = np.append(skew[row], rotation[row] + rotation[:, row])
+        q[largest] = 1 - diagonal[0] + 2 * diagonal[largest]
+    unit: Array = q / np.linalg.norm(q)
+    return unit if unit[0] >= 0 else -unit
