@@ -9,10 +9,10 @@ import pytest
 from bench import PANDA, Bench, place, push
 
 from hpt_ros.control.kinematics import forward
+from hpt_ros.control.rotation import matrix_of_vector
 from hpt_ros.control.state_machine import State as Commanding
 from hpt_ros.errors import ConfigError
 from hpt_ros.teleop.config import load_device
-from hpt_ros.teleop.rotation import matrix_of_vector
 from hpt_ros.teleop.state_machine import State
 
 HOME = np.array(PANDA.home_rad)
