@@ -30,7 +30,13 @@ setup(
     package_data={"hpt_ros": ["py.typed", "sim/assets/*"]},
     python_requires=">=3.10",
     install_requires=requirements("core"),
-    extras_require={"sim": requirements("sim"), "dev": requirements("dev")},
+    extras_require={
+        "sim": requirements("sim"),
+        "dev": requirements("dev"),
+        "lerobot": ["pyarrow>=15"],
+        "video": ["av>=14"],
+        "rerun": ["rerun-sdk>=0.24"],
+    },
     data_files=shared_files("config") + shared_files("launch") + shared_files("msg"),
     entry_points={"console_scripts": ["hpt-ros = hpt_ros.cli.main:main"]},
 )

@@ -26,7 +26,7 @@ from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, mapp
 
 CHUNK_BYTES = 4 << 20
 CHUNK_NS = 1_000_000_000  # a crash costs at most this much of an episode that was not stopped
-QUEUE_BYTES = 64 << 20  # about a second of two raw 640 x 480 cameras; a disk that stalls for longer is an error
+QUEUE_BYTES = 256 << 20  # four seconds of two raw 640 x 480 cameras; a disk that stalls for longer is an error
 _MESSAGE = struct.Struct("<BQHIQQ")
 _ABORT_S = 0.2
 _LARGE_BYTES = 1 << 16
