@@ -23,6 +23,7 @@ class Benchmark:
 
 BENCHMARKS = {
     "policy": Benchmark("hpt_ros.benchmarks.policy", "one policy step, from images and state to the action chunk"),
+    "convert": Benchmark("hpt_ros.benchmarks.convert", "bags to demonstrations: speed against the common loop, memory"),
     "record": Benchmark("hpt_ros.benchmarks.record", "the recorder at full load: loss, processor time, memory"),
 }
 

@@ -11,15 +11,21 @@ import typer
 from rich.logging import RichHandler
 
 from hpt_ros import __version__
+from hpt_ros.cli.audit import audit
+from hpt_ros.cli.bags import app as bags
 from hpt_ros.cli.bench import bench
 from hpt_ros.cli.convert import convert
 from hpt_ros.cli.demo import demo
+from hpt_ros.cli.demos import app as demos
 from hpt_ros.cli.doctor import doctor
 from hpt_ros.cli.evaluate import evaluate
 from hpt_ros.cli.finetune import finetune
+from hpt_ros.cli.inspect import inspect, push
 from hpt_ros.cli.output import console
 from hpt_ros.cli.record import record
+from hpt_ros.cli.replay import replay
 from hpt_ros.cli.sim import sim
+from hpt_ros.cli.teleop import teleop
 from hpt_ros.cli.up import up
 from hpt_ros.errors import HptRosError
 
@@ -33,9 +39,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, sim, record, convert, finetune, evaluate, doctor, bench):
+for command in (demo, sim, record, convert, audit, finetune, inspect, push, replay, evaluate, doctor, bench, teleop):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})(up)
+
+app.add_typer(bags, name="bags")
+app.add_typer(demos, name="demos")
 
 
 @app.callback(invoke_without_command=True)

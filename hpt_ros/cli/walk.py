@@ -179,7 +179,9 @@ def stages(walk: Walk) -> list[Stage]:
     bags, demos = walk.out / "bags", walk.out / "demos" / walk.task
     log = ("--log-dir", str(walk.log_dir))
     record = ("record", "--sim", "--task", walk.task, "--episodes", str(walk.episodes), "--bags", str(bags), *log)
-    convert = ("convert", str(bags / walk.task), "--embodiment", "sim_panda", "--out", str(demos), "--overwrite")
+    # a busy machine simulates and renders less often than declared: that is no fault of the walk
+    choices = ("--allow-slow", "--overwrite")
+    convert = ("convert", str(bags / walk.task), "--embodiment", "sim_panda", "--out", str(demos), *choices)
     steps = ("--steps", str(walk.steps)) if walk.steps else ()
     finetune = ("finetune", str(demos), "--preset", walk.preset, "--out", str(walk.run), "--overwrite", *steps)
     plan = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -18,43 +19,57 @@ COMMAND_KEY = "command"
 
 @dataclass(frozen=True)
 class Row:
-    """One tick: the observation (one sample of history) and the command in force, float32 (A,), with its age [ns]."""
+    """One tick: the observation (one sample of history) and the command in force, float32 (A,), with its age [ns].
+
+    With labels from the state, `command` is the measured state at the tick, and its age that of the joints' sample.
+    """
 
     observation: Observation
     command: NDArray[np.float32]
     command_age_ns: int
 
 
-def align(messages: Iterable[tuple[str, bytes]], embodiment: Embodiment) -> Iterator[Row]:
+def align(messages: Iterable[tuple[str, bytes]], embodiment: Embodiment, from_state: bool = False) -> Iterator[Row]:
+    """The rows of `Aligner` for one episode."""
+    return Aligner(embodiment, from_state).rows(messages)
+
+
+class Aligner:
     """Rows from the first tick at which an observation and a command exist to the last command, one policy period apart.
 
-    `messages`: (stream key, serialized message) in order of receipt; they may arrive up to `PATIENCE_NS` out of order.
-    The command in force at a tick is the last one stamped at or before it: the arm follows it until the next replaces it.
+    Takes a tick once the stamps are `PATIENCE_NS` past it, so that what arrived late is in its place. The command in force
+    at a tick is the last one stamped at or before it: the arm follows it until the next replaces it.
+    With `from_state` there are no commands: the last tick is the last one that every stream reaches.
 
-    Raises:
-        DataError: a stream goes stale, commands pause for longer than `PATIENCE_NS`, a message cannot be used, or there
-            is no row at all.
+    `passed_over`: by stream, ticks before the first row at which it had no sample.
     """
-    aligner = _Aligner(embodiment)
-    for key, raw in messages:
-        yield from aligner.push(key, raw)
-    yield from aligner.finish()
 
-
-class _Aligner:
-    """Takes a tick once the stamps are `PATIENCE_NS` past it, so that what arrived late is in its place."""
-
-    def __init__(self, embodiment: Embodiment) -> None:
+    def __init__(self, embodiment: Embodiment, from_state: bool = False) -> None:
         one_frame = replace(embodiment.policy, observation_horizon=1)  # history is a matter of neighbouring rows
+        self.passed_over: Counter[str] = Counter()
         self._embodiment = embodiment
+        self._from_state = from_state
         self._observer = Observer(replace(embodiment, policy=one_frame))
         self._commands = StreamBuffer(horizon_ns=3 * PATIENCE_NS)
-        self._ready_ns: dict[str, int] = {}  # by stream: from when on a tick finds a sample
-        self._allowances = {s.key: s.allowance_ns for s in (*embodiment.streams(), embodiment.command_stream())}
+        specs = embodiment.streams() if from_state else (*embodiment.streams(), embodiment.command_stream())
+        self._allowances = {spec.key: spec.allowance_ns for spec in specs}
+        self._first_stamps: dict[str, int] = {}
+        self._last_stamps: dict[str, int] = {}
         self._tick_ns: int | None = None
         self._first_ns: int | None = None
 
-    def push(self, key: str, raw: bytes) -> Iterator[Row]:
+    def rows(self, messages: Iterable[tuple[str, bytes]]) -> Iterator[Row]:
+        """Align (stream key, serialized message) in order of receipt; they may arrive up to `PATIENCE_NS` out of order.
+
+        Raises:
+            DataError: a stream goes stale, commands pause for longer than `PATIENCE_NS`, a message cannot be used, or
+                there is no row at all.
+        """
+        for key, raw in messages:
+            yield from self._push(key, raw)
+        yield from self._finish()
+
+    def _push(self, key: str, raw: bytes) -> Iterator[Row]:
         try:
             stamp_ns = header_stamp_ns(raw)
         except StreamError as error:
@@ -65,43 +80,75 @@ class _Aligner:
             self._commands.push(raw)
         else:
             self._observer.push(key, raw)
-        if key not in self._ready_ns:
-            self._ready_ns[key] = stamp_ns + self._allowances[key]
-            if len(self._ready_ns) == len(self._allowances):
-                self._tick_ns = max(self._ready_ns.values())
+        self._last_stamps[key] = max(stamp_ns, self._last_stamps.get(key, stamp_ns))
+        if key not in self._first_stamps:
+            self._first_stamps[key] = stamp_ns
+            if len(self._first_stamps) == len(self._allowances):
+                self._tick_ns = max(first_ns + self._allowances[k] for k, first_ns in self._first_stamps.items())
 
-    def finish(self) -> Iterator[Row]:
+    def _finish(self) -> Iterator[Row]:
         if self._tick_ns is not None:
             yield from self._rows_until(self._tick_ns + 2**62)
         if self._first_ns is None:
-            absent = [key for key in self._allowances if key not in self._ready_ns]
-            reason = f"nothing from {', '.join(absent)}" if absent else "the streams never overlap with the commands"
-            raise DataError(f"no tick has both an observation and a command: {reason}")
+            raise self._nothing()
 
     def _rows_until(self, ns: int) -> Iterator[Row]:
         """Rows of the ticks up to `ns` for which a command exists."""
-        while self._tick_ns is not None and self._tick_ns <= min(ns, self._commands.newest_ns or 0):
+        while self._tick_ns is not None and self._tick_ns <= min(ns, self._end_ns()):
             row = self._row(self._tick_ns)
             self._tick_ns += self._embodiment.policy.period_ns
             if row is not None:
                 yield row
 
+    def _end_ns(self) -> int:
+        """The last tick for which a label can exist, by what has come so far."""
+        if not self._from_state:
+            return self._commands.newest_ns or 0
+        return min(last_ns + self._allowances[key] for key, last_ns in self._last_stamps.items())
+
     def _row(self, tick_ns: int) -> Row | None:
         try:
             observation = self._observer.observe(tick_ns)
-            command = self._commands.at_or_before(tick_ns)
-            if command is None:
+            label = self._label(tick_ns, observation)
+            if label is None:
+                self.passed_over[COMMAND_KEY] += 1
                 return None
-            target = command_positions(command.raw, self._embodiment.action_names).astype(np.float32)
         except StaleStreamError as error:
             if self._first_ns is None:
+                self.passed_over[error.stream] += 1
                 return None
             raise DataError(f"{self._at(tick_ns)}: {error.message}", error.remedy) from error
         except StreamError as error:
             raise DataError(f"{self._at(tick_ns)}: {error.message}", error.remedy) from error
         if self._first_ns is None:
             self._first_ns = tick_ns
-        return Row(observation, target, tick_ns - command.stamp_ns)
+        return Row(observation, *label)
+
+    def _label(self, tick_ns: int, observation: Observation) -> tuple[NDArray[np.float32], int] | None:
+        if self._from_state:
+            return observation.state[-1], observation.ages_ns["joints"]
+        command = self._commands.at_or_before(tick_ns)
+        if command is None:
+            return None
+        target = command_positions(command.raw, self._embodiment.action_names).astype(np.float32)
+        return target, tick_ns - command.stamp_ns
+
+    def _nothing(self) -> DataError:
+        absent = [key for key in self._allowances if key not in self._first_stamps]
+        if absent:
+            return DataError(
+                f"no tick has both an observation and a command: nothing from {', '.join(absent)}",
+                "record it, or correct its topic in the embodiment",
+            )
+        zero_ns = min(self._first_stamps.values())
+        spans = ", ".join(
+            f"{key} {(first_ns - zero_ns) / 1e9:.2f} to {(self._last_stamps[key] - zero_ns) / 1e9:.2f} s"
+            for key, first_ns in self._first_stamps.items()
+        )
+        return DataError(
+            f"no tick has both an observation and a command: the streams never overlap ({spans})",
+            "let all publishers stamp by one clock, or use --receive-time",
+        )
 
     def _check_no_pause(self, stamp_ns: int) -> None:
         last_ns = self._commands.newest_ns

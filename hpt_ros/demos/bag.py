@@ -6,16 +6,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
+from hpt_ros.demos.settings import Outside
+from hpt_ros.demos.source import METADATA, SUFFIXES, BagSource, open_source, storage_files
+from hpt_ros.demos.stamps import stamped
 from hpt_ros.embodiment import Embodiment, StreamSpec
 from hpt_ros.errors import DataError
+from hpt_ros.recording.edits import edit_of
 from hpt_ros.recording.metadata import EpisodeMetadata
 from hpt_ros.streams.cdr import typestore
 
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:
     """The bags among `paths`; a folder of bags stands for the bags in it, sorted. Hidden folders are never searched.
+
+    A bag is a folder with metadata.yaml or with one storage file (or the numbered ones of a split bag), or a storage file.
 
     Raises:
         DataError: a path holds no bag.
@@ -25,7 +32,8 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
         found = list(_bags_under(path))
         if not found:
             raise DataError(
-                f"{path}: no bag here (a folder with metadata.yaml)", "give bags, or a folder that contains bags"
+                f"{path}: no bag here (a folder with {METADATA}, or a {' or '.join(SUFFIXES)} file)",
+                "give bags, or a folder that contains bags",
             )
         bags += [bag for bag in found if bag not in bags]
     return bags
@@ -39,64 +47,153 @@ def episode_name(path: Path) -> str:
 class EpisodeBag:
     """A readable bag; use it as made by `open_bag`."""
 
-    def __init__(self, path: Path, reader: Reader) -> None:
+    def __init__(self, path: Path, source: BagSource, metadata: EpisodeMetadata) -> None:
         self.path = path
-        self._reader = reader
-        custom = reader.storage.metadata.custom
-        self.metadata = EpisodeMetadata.from_custom_data(custom or {})
+        self._source = source
+        self.edit = edit_of(path)
+        self.metadata = metadata
 
-    def messages(self, embodiment: Embodiment) -> Iterator[tuple[str, bytes]]:
-        """(stream key, serialized message) in order of receipt, read as it is consumed.
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was unusual about reading it."""
+        return self._source.remarks
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """Receive times of the first message, and just after the last, untrimmed."""
+        return self._source.span_ns
+
+    @property
+    def duration_s(self) -> float:
+        """From the first message to the last, untrimmed."""
+        start_ns, end_ns = self.span_ns
+        return (end_ns - start_ns) / 1e9
+
+    @property
+    def message_count(self) -> int:
+        """Of all topics, untrimmed."""
+        return self._source.message_count
+
+    @property
+    def score(self) -> float:
+        """As corrected afterwards, else as given when it was recorded."""
+        return self.metadata.score if self.edit.score is None else self.edit.score
+
+    def messages(
+        self, embodiment: Embodiment, with_command: bool = True, receive_time: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """(stream key, serialized message) in order of receipt, read as it is consumed; trimmed ends are left out.
+
+        With `receive_time` the messages are stamped with the times at which they were received.
 
         Raises:
-            DataError: a topic is missing or empty, has another type or definition, or the file is damaged.
+            DataError: a topic is missing or empty, has another type or definition, stamps cannot be used, the file is
+                damaged, or all of it is trimmed away.
         """
-        keys = {}
-        for spec in (*embodiment.streams(), embodiment.command_stream()):
-            keys[spec.topic] = spec.key
+        return stamped(self.received(embodiment, with_command), self.span_ns[0], receive_time)
+
+    def received(self, embodiment: Embodiment, with_command: bool = True) -> Iterator[tuple[StreamSpec, int, bytes]]:
+        """(stream, receive time [ns], serialized message), as `messages` reads them; stamps are not looked at.
+
+        Raises:
+            DataError: as `messages`, but for stamps.
+        """
+        specs = (*embodiment.streams(), embodiment.command_stream()) if with_command else embodiment.streams()
+        for spec in specs:
             self._check(spec)
-        connections = [c for c in self._reader.connections if c.topic in keys]
-        try:
-            for connection, _, raw in self._reader.messages(connections):
-                yield keys[connection.topic], raw
-        except (ReaderError, OSError) as error:
-            raise DataError(f"the bag's data is damaged: {error}") from error
+        by_topic = {spec.topic: spec for spec in specs}
+        found = self._source.messages(by_topic.keys(), *self._kept_ns())
+        return ((by_topic[topic], receive_ns, raw) for topic, receive_ns, raw in found)
+
+    def _kept_ns(self) -> tuple[int | None, int | None]:
+        """Receive times that the trimming leaves: from, and up to but not including; None where nothing is trimmed."""
+        edit = self.edit
+        start_ns, stop_ns = self.span_ns
+        start_ns += round(edit.trim_start_s * 1e9)
+        stop_ns -= round(edit.trim_end_s * 1e9)
+        if edit.trimmed and start_ns >= stop_ns:
+            raise DataError(f"nothing is left of {self.duration_s:.1f} s: {edit}", "trim less: hpt-ros bags trim")
+        return start_ns if edit.trim_start_s else None, stop_ns if edit.trim_end_s else None
 
     def _check(self, spec: StreamSpec) -> None:
-        connections = [c for c in self._reader.connections if c.topic == spec.topic]
+        connections = [c for c in self._source.connections if c.topic == spec.topic]
         if sum(c.msgcount for c in connections) == 0:
-            raise DataError(
-                f"no message on {spec.topic} ({spec.key})", "record it, or correct the topic in the embodiment"
-            )
+            raise DataError(f"no message on {spec.topic} ({spec.key})", self._other_topics(spec))
         for connection in connections:
             if connection.msgtype != spec.msgtype:
-                raise DataError(f"{spec.topic} ({spec.key}) holds {connection.msgtype}, expected {spec.msgtype}")
-            if connection.digest and connection.digest != typestore().hash_rihs01(spec.msgtype):
-                raise DataError(f"{spec.topic} ({spec.key}) was recorded with another definition of {spec.msgtype}")
+                raise DataError(
+                    f"{spec.topic} ({spec.key}) holds {connection.msgtype}, expected {spec.msgtype}",
+                    self._other_topics(spec),
+                )
+            if _digest(connection) not in ("", typestore().hash_rihs01(spec.msgtype)):
+                raise DataError(
+                    f"{spec.topic} ({spec.key}) was recorded with another definition of {spec.msgtype}",
+                    "record with the messages that this package was built with",
+                )
+
+    def _other_topics(self, spec: StreamSpec) -> str:
+        same = {c.topic for c in self._source.connections if c.msgtype == spec.msgtype and c.msgcount} - {spec.topic}
+        known = f"; the bag has {spec.msgtype} on {', '.join(sorted(same))}" if same else ""
+        return f"record it, or correct the topic in the embodiment{known}"
 
 
 @contextmanager
-def open_bag(path: Path) -> Iterator[EpisodeBag]:
-    """Open a bag for reading.
+def open_bag(path: Path, embodiment: Embodiment | None = None, outside: Outside | None = None) -> Iterator[EpisodeBag]:
+    """Open a bag for reading. `embodiment` and `outside` describe a bag that another recorder made.
 
     Raises:
-        DataError: the folder is no bag, its metadata or index is damaged, or it holds no episode of this package.
+        DataError: it is no bag, its metadata or index is damaged, or it holds no episode of this package and is not described.
     """
+    source = open_source(path)
     try:
-        reader = Reader(path)
-        reader.open()
-    except (ReaderError, OSError) as error:
-        raise DataError(f"not a readable bag: {error}") from error
-    try:
-        yield EpisodeBag(path, reader)
+        yield EpisodeBag(path, source, _facts(source, embodiment, outside))
     finally:
-        reader.close()
+        source.close()
+
+
+def _facts(source: BagSource, embodiment: Embodiment | None, outside: Outside | None) -> EpisodeMetadata:
+    if any(key.startswith("hpt_ros.") for key in source.custom):
+        return EpisodeMetadata.from_custom_data(source.custom)
+    if embodiment is None or outside is None:
+        raise DataError(
+            "the bag was not recorded by hpt_ros: it tells neither embodiment nor task nor score",
+            "describe it: hpt-ros convert --embodiment E --task T --score 1",
+        )
+    return EpisodeMetadata(
+        embodiment, outside.task, outside.instruction, "", outside.score, termination="", software="not hpt_ros"
+    )
+
+
+def _digest(connection: Connection) -> str:
+    """RIHS01 hash of the type as recorded; empty where the bag tells neither hash nor definition."""
+    if connection.digest or connection.msgdef.format != MessageDefinitionFormat.MSG:
+        return connection.digest
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
+        return store.hash_rihs01(connection.msgtype)
+    except (TypesysError, KeyError):
+        return ""
 
 
 def _bags_under(path: Path) -> Iterator[Path]:
-    if (path / "metadata.yaml").is_file():
+    if path.is_file():
+        if path.suffix in SUFFIXES:
+            yield path
+    elif (path / METADATA).is_file():
         yield path
     elif path.is_dir():
+        files = storage_files(path)
+        if _is_one_bag(path, files):
+            yield path
+            return
         for child in sorted(path.iterdir()):
-            if child.is_dir() and not child.name.startswith("."):
+            if child in files or (child.is_dir() and not child.name.startswith(".")):
                 yield from _bags_under(child)
+
+
+def _is_one_bag(folder: Path, files: list[Path]) -> bool:
+    """One file and nothing else, or the numbered parts that rosbag2 names after the folder; others are bags of their own."""
+    parts = all(file.stem.rpartition("_")[0] == folder.name and file.stem[-1].isdigit() for file in files)
+    alone = not any(child.is_dir() and not child.name.startswith(".") for child in folder.iterdir())
+    return bool(files) and (parts or (alone and len(files) == 1))

@@ -1,4 +1,4 @@
-"""Demonstration sets on disk: written beside their place and moved there when complete.
+"""Demonstration sets on disk: arrays of rows, and an index.
 
 demos.json               embodiment, fingerprint, episodes, statistics, sync report, provenance
 state.npy                float32 (N, S)   [rad, m]
@@ -10,10 +10,6 @@ depth/<camera>.npy       uint16 (N, H, W) [mm], 0 where nothing was measured; ca
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,10 +20,12 @@ from numpy.typing import NDArray
 
 from hpt_ros.demos.align import Row
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import BusyError
+from hpt_ros.errors import DataError
+from hpt_ros.paths import sync
 
 FORMAT_VERSION = 1
 INDEX = "demos.json"
+_BLOCK_BYTES = 8 << 20
 
 
 class NpyAppender:
@@ -37,7 +35,7 @@ class NpyAppender:
         self._dtype = np.dtype(dtype)
         self._row_shape = row_shape
         self.rows = 0
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("wb")
         self._write_header()
         self._data_start = self._file.tell()
@@ -50,11 +48,26 @@ class NpyAppender:
         self._file.write(np.ascontiguousarray(array).data)
         self.rows += 1
 
-    def truncate(self, rows: int) -> None:
-        """Forget the rows from `rows` on."""
-        self.rows = rows
-        self._file.truncate(self._data_start + rows * int(np.prod(self._row_shape)) * self._dtype.itemsize)
-        self._file.seek(0, 2)
+    def extend(self, path: Path, start: int, stop: int) -> None:
+        """Copy rows [start, stop) of another .npy file of the same kind of rows.
+
+        Raises:
+            DataError: it holds other rows, or too few.
+        """
+        with path.open("rb") as file:
+            npy_format.read_magic(file)
+            shape, _, dtype = npy_format.read_array_header_1_0(file)
+            if shape[1:] != self._row_shape or dtype != self._dtype or shape[0] < stop:
+                raise DataError(f"{path}: {dtype} {shape}, expected at least {stop} rows {self._row_shape}")
+            row_bytes = int(np.prod(self._row_shape)) * self._dtype.itemsize
+            file.seek(start * row_bytes, 1)
+            left = (stop - start) * row_bytes
+            while block := file.read(min(left, _BLOCK_BYTES)):
+                self._file.write(block)
+                left -= len(block)
+        if left:
+            raise DataError(f"{path}: {left} bytes are missing", f"delete {path.parent} and convert again")
+        self.rows += stop - start
 
     def close(self) -> None:
         """Write the final length and close; a second call does nothing."""
@@ -70,85 +83,67 @@ class NpyAppender:
         npy_format.write_array_header_1_0(self._file, header)
 
 
-class DemosWriter:
-    """Writes a demonstration set; nothing is at `out` unless `commit` was reached.
+class RowsWriter:
+    """The arrays of a set, or of one episode, in `folder`."""
 
-    Raises:
-        BusyError: `out` exists and `overwrite` is not set.
-    """
-
-    def __init__(self, out: Path, embodiment: Embodiment, overwrite: bool) -> None:
-        if out.exists() and not overwrite:
-            raise BusyError(f"{out} exists", "choose another name, or pass --overwrite")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        self._out = out
-        self._folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-        self._folder.chmod(0o755)
-        self._state = NpyAppender(self._folder / "state.npy", "<f4", (len(embodiment.state_names),))
-        self._command = NpyAppender(self._folder / "command.npy", "<f4", (len(embodiment.action_names),))
-        self._ticks = NpyAppender(self._folder / "tick_ns.npy", "<i8", ())
-        self._images = {
-            c.name: NpyAppender(self._folder / "images" / f"{c.name}.npy", "|u1", (*c.size_px, 3))
-            for c in embodiment.cameras
+    def __init__(self, folder: Path, embodiment: Embodiment) -> None:
+        self._folder = folder
+        self._arrays = {
+            "state.npy": NpyAppender(folder / "state.npy", "<f4", (len(embodiment.state_names),)),
+            "command.npy": NpyAppender(folder / "command.npy", "<f4", (len(embodiment.action_names),)),
+            "tick_ns.npy": NpyAppender(folder / "tick_ns.npy", "<i8", ()),
         }
-        self._depth = {
-            c.name: NpyAppender(self._folder / "depth" / f"{c.name}.npy", "<u2", c.size_px) for c in embodiment.depth
-        }
+        for camera in embodiment.cameras:
+            name = f"images/{camera.name}.npy"
+            self._arrays[name] = NpyAppender(folder / name, "|u1", (*camera.size_px, 3))
+        for view in embodiment.depth:
+            name = f"depth/{view.name}.npy"
+            self._arrays[name] = NpyAppender(folder / name, "<u2", view.size_px)
 
     @property
     def rows(self) -> int:
         """Rows written so far."""
-        return self._ticks.rows
+        return self._arrays["tick_ns.npy"].rows
 
     def append(self, row: Row) -> None:
         """Add one tick."""
-        self._state.append(row.observation.state[-1])
-        self._command.append(row.command)
-        self._ticks.append(np.array(row.observation.tick_ns, dtype=np.int64))
-        for name, appender in self._images.items():
-            appender.append(row.observation.images[name][-1])
-        for name, appender in self._depth.items():
-            appender.append(row.observation.depth[name][-1])
+        self._arrays["state.npy"].append(row.observation.state[-1])
+        self._arrays["command.npy"].append(row.command)
+        self._arrays["tick_ns.npy"].append(np.array(row.observation.tick_ns, dtype=np.int64))
+        for name, frames in row.observation.images.items():
+            self._arrays[f"images/{name}.npy"].append(frames[-1])
+        for name, maps in row.observation.depth.items():
+            self._arrays[f"depth/{name}.npy"].append(maps[-1])
 
-    def truncate(self, rows: int) -> None:
-        """Take back the rows of an episode that turned out to be bad."""
-        for appender in self._appenders():
-            appender.truncate(rows)
+    def extend(self, folder: Path, start: int, stop: int) -> None:
+        """Copy rows [start, stop) of the arrays that another writer has written to `folder`."""
+        for name, array in self._arrays.items():
+            array.extend(folder / name, start, stop)
 
-    def statistics(self) -> dict[str, dict[str, list[float]]]:
-        """Per column of state and command: min, max, mean and std over all rows."""
-        self._close()
-        return {name: _statistics(np.load(self._folder / f"{name}.npy")) for name in ("state", "command")}
+    def close(self) -> None:
+        """Complete the files; a second call does nothing."""
+        for array in self._arrays.values():
+            array.close()
 
-    def commit(self, index: Mapping[str, Any]) -> None:
-        """Write `index` as demos.json and put the set in its place; an older set goes away only then."""
-        self._close()
-        text = json.dumps(index, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        (self._folder / INDEX).write_text(text)
-        old = self._folder.with_suffix(".old")
-        if self._out.exists():
-            self._out.rename(old)
-        self._folder.rename(self._out)
-        shutil.rmtree(old, ignore_errors=True)
+    def sync(self) -> None:
+        """Close, and force all of it to the disk."""
+        self.close()
+        for name in self._arrays:
+            sync(self._folder / name)
 
-    def __enter__(self) -> DemosWriter:
+    def __enter__(self) -> RowsWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        try:
-            self._close()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)  # moved away when committed
-
-    def _appenders(self) -> list[NpyAppender]:
-        return [self._state, self._command, self._ticks, *self._images.values(), *self._depth.values()]
-
-    def _close(self) -> None:
-        for appender in self._appenders():
-            appender.close()
+        self.close()
 
 
-def _statistics(rows: NDArray[np.float32]) -> dict[str, list[float]]:
+def statistics(folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Per column of state and command: min, max, mean and std over all rows."""
+    return {name: _columns(np.load(folder / f"{name}.npy")) for name in ("state", "command")}
+
+
+def _columns(rows: NDArray[np.float32]) -> dict[str, list[float]]:
     exact = rows.astype(np.float64)
     columns = {"min": exact.min(0), "max": exact.max(0), "mean": exact.mean(0), "std": exact.std(0)}
     return {name: [float(x) for x in values] for name, values in columns.items()}

@@ -2,63 +2,107 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpt_ros.demos.align import COMMAND_KEY, Row
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import StreamSpec
+from hpt_ros.errors import DataError
 from hpt_ros.streams import header_stamp_ns
 
+SLOW = 0.7
+"""Share of the declared rate below which a bag does not support what the embodiment promises."""
 
-class SyncReport:
-    """Collects, per stream, the age of the sample used at each tick and the rate at which samples came."""
 
-    def __init__(self, embodiment: Embodiment) -> None:
-        self._specs = (*embodiment.streams(), embodiment.command_stream())
-        self._ages_ns: dict[str, list[int]] = defaultdict(list)
-        self._intervals: dict[str, int] = defaultdict(int)
-        self._span_ns: dict[str, int] = defaultdict(int)
+@dataclass
+class _Pace:
+    """Messages of a stream, and their first and last stamp [ns]."""
+
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+class EpisodeSync:
+    """Watches the messages of one episode."""
+
+    def __init__(self) -> None:
+        self._paces: dict[str, _Pace] = {}
 
     def watch(self, messages: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
         """Pass an episode's messages on, counting them."""
-        first: dict[str, int] = {}
-        last: dict[str, int] = {}
-        counts: dict[str, int] = defaultdict(int)
         for key, raw in messages:
             yield key, raw
-            last[key] = header_stamp_ns(raw)
-            first.setdefault(key, last[key])
-            counts[key] += 1
-        for key, count in counts.items():
-            self._intervals[key] += count - 1
-            self._span_ns[key] += last[key] - first[key]
+            stamp_ns = header_stamp_ns(raw)
+            pace = self._paces.get(key)
+            if pace is None:
+                self._paces[key] = _Pace(1, stamp_ns, stamp_ns)
+            else:
+                pace.count += 1
+                pace.last_ns = max(pace.last_ns, stamp_ns)
 
-    def add(self, row: Row) -> None:
-        """Count the ages of one tick."""
-        for key, age_ns in row.observation.ages_ns.items():
-            self._ages_ns[key].append(age_ns)
-        self._ages_ns[COMMAND_KEY].append(row.command_age_ns)
+    def check_rates(self, specs: Iterable[StreamSpec]) -> None:
+        """Refuse what the embodiment's figures do not describe.
 
-    def merge(self, other: SyncReport) -> None:
-        """Add the figures of another episode."""
-        for key, ages_ns in other._ages_ns.items():
-            self._ages_ns[key] += ages_ns
-            self._intervals[key] += other._intervals[key]
-            self._span_ns[key] += other._span_ns[key]
+        Raises:
+            DataError: a stream came at less than `SLOW` of its declared rate.
+        """
+        for spec in specs:
+            intervals, span_ns = self._intervals(spec.key)
+            rate_hz = intervals * 1e9 / span_ns if span_ns else spec.rate_hz
+            if rate_hz < SLOW * spec.rate_hz:
+                raise DataError(
+                    f"{spec.topic} ({spec.key}) came at {rate_hz:.1f} Hz, the embodiment declares {spec.rate_hz:g} Hz",
+                    "repair its publisher, correct rate_hz in the embodiment, or accept it with --allow-slow",
+                )
 
-    def to_mapping(self) -> dict[str, dict[str, Any]]:
-        """By stream: age [ms] mean, p95 and max, achieved and declared rate [Hz]."""
-        return {spec.key: self._stream(spec.key) | {"declared_rate_hz": spec.rate_hz} for spec in self._specs}
-
-    def _stream(self, key: str) -> dict[str, Any]:
-        ages_ms = np.array(self._ages_ns[key]) / 1e6
-        span_ns = self._span_ns[key]
+    def to_mapping(self, passed_over: Counter[str]) -> dict[str, dict[str, int]]:
+        """By stream: intervals between messages, the time they span, and ticks without a sample; plain data."""
+        keys = {*self._paces, *passed_over}
         return {
-            "age_mean_ms": round(float(ages_ms.mean()), 3),
-            "age_p95_ms": round(float(np.percentile(ages_ms, 95)), 3),
-            "age_max_ms": round(float(ages_ms.max()), 3),
-            "rate_hz": round(self._intervals[key] * 1e9 / span_ns, 2) if span_ns > 0 else 0.0,
+            key: dict(zip(("intervals", "span_ns", "missed"), (*self._intervals(key), passed_over[key]), strict=True))
+            for key in sorted(keys)
         }
+
+    def _intervals(self, key: str) -> tuple[int, int]:
+        pace = self._paces.get(key, _Pace(1, 0, 0))
+        return pace.count - 1, pace.last_ns - pace.first_ns
+
+
+def ages_ns(row: Row, keys: Sequence[str]) -> NDArray[np.int64]:
+    """Ages of the samples that a row uses, in the order of `keys`."""
+    found = row.observation.ages_ns | {COMMAND_KEY: row.command_age_ns}
+    return np.array([found[key] for key in keys], dtype=np.int64)
+
+
+def sync_report(
+    specs: Sequence[StreamSpec], ages: NDArray[np.int64], episodes: Iterable[Mapping[str, Mapping[str, int]]]
+) -> dict[str, dict[str, Any]]:
+    """By stream: share of the ticks that found a sample, age [ms] mean, p95 and max, achieved and declared rate [Hz].
+
+    `ages`: (N, streams) [ns] of all rows; `episodes`: what `EpisodeSync.to_mapping` gave for each.
+    """
+    totals = {spec.key: Counter[str]() for spec in specs}
+    for episode in episodes:
+        for key, figures in episode.items():
+            totals[key].update(figures)
+    return {
+        spec.key: _stream(column / 1e6, totals[spec.key]) | {"declared_rate_hz": spec.rate_hz}
+        for spec, column in zip(specs, ages.T, strict=True)
+    }
+
+
+def _stream(ages_ms: NDArray[np.float64], totals: Counter[str]) -> dict[str, Any]:
+    span_ns = totals["span_ns"]
+    return {
+        "match_share": round(len(ages_ms) / (len(ages_ms) + totals["missed"]), 4),
+        "age_mean_ms": round(float(ages_ms.mean()), 3),
+        "age_p95_ms": round(float(np.percentile(ages_ms, 95)), 3),
+        "age_max_ms": round(float(ages_ms.max()), 3),
+        "rate_hz": round(totals["intervals"] * 1e9 / span_ns, 2) if span_ns > 0 else 0.0,
+    }

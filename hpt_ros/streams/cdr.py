@@ -26,9 +26,7 @@ def header_stamp_ns(raw: bytes) -> int:
     Raises:
         StreamError: the bytes are not plain CDR, or the stamp is zero, negative or malformed.
     """
-    layout = _STAMP_BY_ENCAPSULATION.get(raw[:2])
-    if layout is None or len(raw) < 12:
-        raise StreamError(f"{len(raw)} bytes starting with {raw[:4].hex(' ')!r} are not a CDR message with a header")
+    layout = _stamp_layout(raw)
     seconds, nanoseconds = layout.unpack_from(raw, 4)
     if seconds < 0 or nanoseconds >= NS_PER_S or not (seconds or nanoseconds):
         raise StreamError(
@@ -36,6 +34,23 @@ def header_stamp_ns(raw: bytes) -> int:
             "make the publisher stamp its messages when the data is measured",
         )
     return int(seconds * NS_PER_S + nanoseconds)
+
+
+def _stamp_layout(raw: bytes) -> struct.Struct:
+    layout = _STAMP_BY_ENCAPSULATION.get(raw[:2])
+    if layout is None or len(raw) < 12:
+        raise StreamError(f"{len(raw)} bytes starting with {raw[:4].hex(' ')!r} are not a CDR message with a header")
+    return layout
+
+
+def with_stamp(raw: bytes, stamp_ns: int) -> bytes:
+    """The message with another `header.stamp` [ns].
+
+    Raises:
+        StreamError: the bytes are not plain CDR.
+    """
+    layout = _stamp_layout(raw)
+    return raw[:4] + layout.pack(stamp_ns // NS_PER_S, stamp_ns % NS_PER_S) + raw[12:]
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import synthetic
 from synthetic import MS, START_NS
 
 from hpt_ros.demos import Demos, convert
+from hpt_ros.demos.settings import ConvertSettings
 from hpt_ros.demos.store import NpyAppender
 from hpt_ros.errors import BusyError, DataError, FingerprintError
 from hpt_ros.streams import Observer
@@ -108,9 +109,9 @@ def test_existing_set_is_kept_unless_told_otherwise(bags, tmp_path) -> None:
     with pytest.raises(BusyError, match="exists"):
         convert([bags], None, out)
     with pytest.raises(DataError):
-        convert([bags], None, out, min_score=2.0, overwrite=True)
+        convert([bags], None, out, ConvertSettings(min_score=2.0), overwrite=True)
     assert (out / "demos.json").read_bytes() == before
-    convert([bags], None, out, min_score=1.0, overwrite=True)
+    convert([bags], None, out, ConvertSettings(min_score=1.0), overwrite=True)
     assert len(Demos.open(out).episodes) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bags", "demos"]
 
@@ -119,7 +120,7 @@ def test_low_scores_are_left_out(bags, tmp_path) -> None:
     failed = synthetic.record(bags, ROBOT, iter(MESSAGES), score=0.0)
     report = convert([bags], None, tmp_path / "demos")
     assert (report.episodes, report.skipped) == (2, ((str(failed), "score 0 is below 0.5"),))
-    assert convert([bags], None, tmp_path / "all", min_score=0.0).episodes == 3
+    assert convert([bags], None, tmp_path / "all", ConvertSettings(min_score=0.0)).episodes == 3
 
 
 def test_bad_bags_are_named_and_skipped_only_on_request(bags, tmp_path) -> None:
@@ -138,9 +139,10 @@ def test_bad_bags_are_named_and_skipped_only_on_request(bags, tmp_path) -> None:
     ):
         assert any(str(path) in line and reason in line for line in caught.value.message.splitlines())
     assert not out.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["bags"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".demos.partial", "bags"]
     report = convert([bags], None, out, allow_skips=True)
-    assert (report.episodes, len(report.skipped)) == (2, 3)
+    assert (report.episodes, len(report.skipped), report.bad, report.kept) == (2, 3, 3, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bags", "demos"]
     clean = convert(sorted((bags / "reach").iterdir())[:2], None, tmp_path / "clean")
     assert report.ticks == clean.ticks
     index = json.loads((out / "demos.json").read_text())
@@ -182,10 +184,16 @@ def test_growing_file_is_a_plain_npy(tmp_path) -> None:
     appender = NpyAppender(path, "<f4", (3,))
     for i in range(12):
         appender.append(np.full(3, i, np.float32))
-    appender.truncate(10)
-    appender.append(np.full(3, 99, np.float32))
     with pytest.raises(ValueError, match="float64"):
         appender.append(np.zeros(3))
     appender.close()
-    assert np.load(path)[:, 0].tolist() == [*range(10), 99]
+    assert np.load(path)[:, 0].tolist() == [*range(12)]
+    merged = NpyAppender(tmp_path / "merged.npy", "<f4", (3,))
+    merged.append(np.full(3, 99, np.float32))
+    merged.extend(path, 2, 12)
+    with pytest.raises(DataError, match="at least 13 rows"):
+        merged.extend(path, 0, 13)
+    merged.close()
+    path = tmp_path / "merged.npy"
+    assert np.load(path)[:, 0].tolist() == [99, *range(2, 12)]
     assert np.load(path, mmap_mode="r").shape == (11, 3)

@@ -148,6 +148,7 @@ def test_a_disk_that_does_not_keep_up_is_a_write_error(session, folder, monkeypa
         stalled.set()
         answer.wait()
 
+    monkeypatch.setattr(mcap_writer, "QUEUE_BYTES", 64 << 20)
     monkeypatch.setattr(mcap_writer.os, "fdatasync", stall)
     raw = synthetic.joint_state(START_NS, {"a": 0.0}) + bytes(1 << 20)
     for i in range(5):
