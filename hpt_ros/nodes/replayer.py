@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from array import array
 from functools import partial
-from typing import Any
 
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
-from hpt_ros.embodiment import Embodiment, fingerprint
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.evaluation.replay_motion import Array, ReplayMotion, Track
-from hpt_ros.msg import ActionChunk, Command
-from hpt_ros.nodes.runtime import RELIABLE_10
+from hpt_ros.msg import Command
+from hpt_ros.nodes.chunk_publisher import ChunkPublisher
 from hpt_ros.streams import header_stamp_ns
 from hpt_ros.streams.decode import command_positions, joint_positions
 
@@ -31,16 +29,15 @@ class Replayer:
 
     def __init__(self, node: Node, embodiment: Embodiment) -> None:
         self._node, self._embodiment = node, embodiment
-        self._fingerprint = fingerprint(embodiment)
         self._lock = threading.Lock()
         self._heard: dict[str, list[bytes]] = {"measured": [], "commanded": []}
         self._motion: ReplayMotion | None = None
-        self._start_ns = self._sequence = 0
+        self._start_ns = 0
         keep = {"raw": True}
         node.create_subscription(JointState, embodiment.joints.topic, partial(self._keep, "measured"), _EVERY, **keep)
         topic = embodiment.command.record_topic
         node.create_subscription(Command, topic, partial(self._keep, "commanded"), _EVERY, **keep)
-        self._publisher = node.create_publisher(ActionChunk, "/hpt_ros/action_chunk", RELIABLE_10)
+        self._chunks = ChunkPublisher(node, embodiment, SOURCE)
         self._timer = node.create_timer(1 / embodiment.policy.rate_hz, self._tick)
 
     @property
@@ -96,20 +93,7 @@ class Replayer:
             motion, since_s = self._motion, (tick.nanoseconds - self._start_ns) * 1e-9
         if motion is None:
             return
-        message: Any = ActionChunk(
-            observation_stamp=tick.to_msg(),
-            sequence=self._sequence,
-            source=SOURCE,
-            fingerprint=self._fingerprint,
-            period_s=policy.period_ns * 1e-9,
-            names=list(self._embodiment.action_names),
-            rows=array("d", motion.chunk(since_s, policy.action_horizon).tobytes()),
-        )
-        now = self._node.get_clock().now()
-        message.header.stamp = now.to_msg()
-        message.latency_s = (now.nanoseconds - tick.nanoseconds) * 1e-9
-        self._sequence += 1
-        self._publisher.publish(message)
+        self._chunks.publish(motion.chunk(since_s, policy.action_horizon), tick)
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

@@ -9,14 +9,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.image import ImageError, compressed_image_to_cvimage, image_to_cvimage
-from rosbags.image.image import to_cvtype
+from rosbags.image.image import Format, to_cvtype
 
 from hpt_ros.embodiment import Camera, DepthCamera
 from hpt_ros.embodiment.schema import COMMAND, IMAGE, JOINT_STATE
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.cdr import decode
+from hpt_ros.streams.rows import image_rows
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
+_UNREADABLE = "cannot decode the image: "
+_HALF_CHROMA = {Format.YUV_NV12: cv2.COLOR_YUV2RGB_NV12, Format.YUV_NV21: cv2.COLOR_YUV2RGB_NV21}
 
 
 def joint_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
@@ -95,12 +98,19 @@ def _by_name(found: Sequence[str], values: NDArray[np.float64], names: Sequence[
 
 
 def _raw_rgb(message: Any) -> NDArray[np.uint8]:
+    """Of every encoding that names its colours; `8UC3` and its like do not say which channel is red."""
     try:
-        return np.asarray(image_to_cvimage(_without_row_padding(message), "rgb8"), dtype=np.uint8)
-    except (ImageError, TypeError, ValueError, cv2.error) as error:
-        raise StreamError(
-            f"cannot decode the image: {error}", "publish rgb8, bgr8, mono8 or another colour encoding"
-        ) from error
+        bits, colours, _, channels = to_cvtype(message.encoding)
+        if colours is Format.GENERIC:
+            raise ImageError(f"encoding {message.encoding!r} does not name its colours")
+        if colours in _HALF_CHROMA:  # half as many rows again, of chroma, follow those of brightness
+            rows = image_rows(message, message.width, message.height * 3 // 2, _UNREADABLE)
+            return np.asarray(cv2.cvtColor(rows, _HALF_CHROMA[colours]), dtype=np.uint8)
+        row_bytes = message.width * channels * bits // 8
+        message.data = image_rows(message, row_bytes, message.height, _UNREADABLE).reshape(-1)
+        return np.asarray(image_to_cvimage(message, "rgb8"), dtype=np.uint8)
+    except (ImageError, cv2.error) as error:
+        raise StreamError(f"{_UNREADABLE}{error}", "publish rgb8, bgr8, mono8 or another colour encoding") from error
 
 
 def _compressed_rgb(message: Any) -> NDArray[np.uint8]:
@@ -112,14 +122,3 @@ def _compressed_rgb(message: Any) -> NDArray[np.uint8]:
         raise StreamError(
             f"cannot decode the compressed image (format {getattr(message, 'format', '')!r})", "publish JPEG or PNG"
         ) from error
-
-
-def _without_row_padding(message: Any) -> Any:
-    """rosbags reads rows as contiguous; `step` may say that they are padded."""
-    height, width, step = message.height, message.width, message.step
-    bits, _, _, channels = to_cvtype(message.encoding)
-    row = width * channels * bits // 8
-    if step > row:
-        rows = message.data[: height * step].reshape(height, step)
-        message.data = np.ascontiguousarray(rows[:, :row]).reshape(-1)
-    return message

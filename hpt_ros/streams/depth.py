@@ -11,6 +11,7 @@ from hpt_ros.embodiment import DepthCamera
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.cdr import decode
 from hpt_ros.streams.decode import crop
+from hpt_ros.streams.rows import image_rows
 
 _PIXELS = {"16UC1": "u2", "32FC1": "f4"}
 _HIGHEST_MM = np.iinfo(np.uint16).max
@@ -41,14 +42,7 @@ def _pixels(message: Any, name: str) -> NDArray[Any]:
             f"publish {' [mm] or '.join(_PIXELS)} [m], or correct the topic in the embodiment",
         )
     pixel = np.dtype((">" if message.is_bigendian else "<") + _PIXELS[message.encoding])
-    height, width, step = message.height, message.width, message.step
-    row = width * pixel.itemsize
-    if not height or not width or step < row or len(message.data) < height * step:
-        raise StreamError(
-            f"depth camera {name}: {len(message.data)} bytes in rows of {step} do not hold {height} x {width} px of {message.encoding}",
-            "correct the driver that publishes it",
-        )
-    rows = np.ascontiguousarray(message.data[: height * step].reshape(height, step)[:, :row])
+    rows = image_rows(message, message.width * pixel.itemsize, message.height, f"depth camera {name}: ")
     return rows.view(pixel)
 
 
