@@ -120,6 +120,8 @@ _TELEOP = Process(
     "teleop_node", "hpt_ros.nodes.teleop_node", {"embodiment": "embodiment", "device": "device", "rate_hz": "rate_hz"}
 )
 
+_VIEWER = Process("viewer_node", "hpt_ros.sim.viewer_node", {"embodiment": "embodiment"})
+
 _TASK = Argument("task", "task of the simulated scene: reach, lift or push", "reach")
 _SEED = Argument("seed", "seed of the first scene", "0")
 _SPEED = Argument("speed", "simulated seconds per second; other than 1.0 publishes /clock", "1.0")
@@ -135,6 +137,7 @@ LAYOUTS = {
     layout.name: layout
     for layout in (
         Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED), (_SIM,)),
+        Layout("viewer", "a window on a simulated Panda that runs already", (_SIM_EMBODIMENT,), (_VIEWER,)),
         Layout(
             "policy",
             "a trained policy and the commander that executes it",
