@@ -82,7 +82,9 @@ def all_episodes(sets: Sequence[DemosLike]) -> list[Episode]:
         raise DataError("no demonstration set given", "name at least one folder that `hpt-ros convert` wrote")
     for other in sets[1:]:
         require_same(sets[0].embodiment, other.embodiment, str(sets[0].path), str(other.path))
-    episodes = [Episode(demos, e.start, e.stop, e.instruction) for demos in sets for e in demos.episodes if e.stop > e.start]
+    episodes = [
+        Episode(demos, e.start, e.stop, e.instruction) for demos in sets for e in demos.episodes if e.stop > e.start
+    ]
     if not episodes:
         raise DataError(f"no episodes in {', '.join(str(demos.path) for demos in sets)}", "record and convert some")
     return episodes
