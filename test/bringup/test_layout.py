@@ -22,7 +22,7 @@ def test_a_required_argument_is_asked_for():
 def test_an_unknown_argument_or_layout_is_refused():
     with pytest.raises(ConfigError, match="speeed"):
         layout("sim").resolve({"speeed": "2"})
-    with pytest.raises(ConfigError, match="sim, policy, record, demo"):
+    with pytest.raises(ConfigError, match="sim, viewer, policy, record, demo"):
         layout("dmeo")
 
 
