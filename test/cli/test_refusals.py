@@ -14,7 +14,7 @@ def run(*arguments: object, cwd=None) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("up", "dmeo"), "one of sim, policy, record, demo"),
+        (("up", "dmeo"), "one of sim, viewer, policy, record, demo"),
         (("up", "policy"), "add checkpoint:=..."),
         (("up", "sim", "task=reach"), "name:=value"),
         (("convert", "nowhere", "--embodiment", "sim_panda", "--out", "demos"), "nowhere"),
