@@ -145,22 +145,28 @@ def test_bad_values_name_the_stream() -> None:
 def test_one_thread_may_push_while_another_observes() -> None:
     robot = joints_only(2)
     live = Observer(robot)
-    done = threading.Event()
+    enough = threading.Event()
     now_ms = 0
 
     def push() -> None:
         nonlocal now_ms
-        for ms in range(3000):
+        ms = 0
+        while not enough.is_set():  # pushing lasts as long as observing does, however the threads are scheduled
             live.push("joints", joints(robot, START_NS + ms * MS, float(ms)))
             now_ms = ms
-        done.set()
+            ms += 1
 
-    threading.Thread(target=push, daemon=True).start()
+    pusher = threading.Thread(target=push, daemon=True)
+    pusher.start()
     seen = 0
-    while not done.is_set():
-        tick_ms = now_ms
-        if tick_ms > 100:
-            state = live.observe(START_NS + tick_ms * MS).state
-            assert state[1, 0] == tick_ms - 10
-            seen += 1
-    assert seen > 10
+    try:
+        while seen < 50:
+            tick_ms = now_ms
+            if tick_ms > 100:
+                state = live.observe(START_NS + tick_ms * MS).state
+                assert state[1, 0] == tick_ms - 10
+                seen += 1
+    finally:
+        enough.set()
+    pusher.join(timeout=10)
+    assert not pusher.is_alive()
