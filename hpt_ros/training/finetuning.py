@@ -15,12 +15,21 @@ from hpt_ros.model import HPTPolicy, TrunkReport, initialised_trunk, load_trunk,
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.language import embed
 from hpt_ros.model.parameters import ParameterCount, count_parameters
+from hpt_ros.model.weights import content_hash
 from hpt_ros.training.adaptation import freeze_trunk
 from hpt_ros.training.config import FinetuneConfig
 from hpt_ros.training.learner import Learner
 from hpt_ros.training.loop import Outcome, Progress, run_steps
 from hpt_ros.training.run_folder import RunFolder
-from hpt_ros.training.windows import DemosLike, Windows, all_episodes, data_hash, hold_out, instructions_of
+from hpt_ros.training.windows import (
+    DemosLike,
+    Windows,
+    all_episodes,
+    data_hash,
+    hold_out,
+    instructions_of,
+    scored_at_least,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def finetune(
     overwrite: bool = False,
     progress: Progress = lambda _: None,
 ) -> RunReport:
-    """Train on the demonstration sets `demos` and write the run folder `out`.
+    """Train on the demonstration sets `demos` and write the run folder `out`; goes on where an interrupted run there stood.
 
     `out` then holds the checkpoints `initial` (the untrained network with the same normaliser), `best` (lowest loss on
     held-out episodes; without any, the last) and `last`, `metrics.jsonl` and `report.json`. On a CPU the same seed,
@@ -61,6 +70,7 @@ def finetune(
         DataError: demonstrations, trunk or encoder weights that cannot be used.
         FingerprintError: demonstration sets of different embodiments.
         BusyError: `out` exists, or another run writes to it.
+        ResumeError: an interrupted run there had other settings or data.
         DivergedError: a loss that is not finite.
     """
     folder = RunFolder(out, overwrite)
@@ -93,33 +103,37 @@ def train(
     progress: Progress,
 ) -> RunReport:
     """`finetune` on opened sets, with torch's generator already seeded."""
-    episodes = all_episodes(sets)
-    training, held_out = hold_out(episodes, config.validation.fraction, seed)
-    language = config.policy.language
-    instructions = embed(language, instructions_of(episodes)) if language is not None else None
-    windows, unseen = Windows(training, instructions), Windows(held_out, instructions)
-    policy = HPTPolicy(config.policy, sets[0].embodiment)
-    policy.instructions = instructions
-    trunk_report = load_trunk(policy, trunk, allow_missing, allow_unused) if trunk else initialised_trunk(policy)
-    freeze_trunk(policy, config.freeze)
-    policy.scaling.fit(*windows.rows())
-    policy.to(device)
-    provenance = {
-        "data": {"sets": [str(demos.path) for demos in sets], "hash": data_hash(sets)},
-        "settings": to_mapping(config),
-        "seed": seed,
-        "parameters": count_parameters(policy),
-        "trunk": asdict(trunk_report),
-        **_weights_of_others(policy),
-    }
-    learner = Learner(config, policy, windows, seed)
     with folder:
+        episodes = scored_at_least(all_episodes(sets), config.scores.min)
+        training, held_out = hold_out(episodes, config.validation.fraction, seed)
+        language = config.policy.language
+        instructions = embed(language, instructions_of(episodes)) if language is not None else None
+        windows, unseen = Windows(training, instructions), Windows(held_out, instructions)
+        policy = HPTPolicy(config.policy, sets[0].embodiment)
+        policy.instructions = instructions
+        trunk_report = load_trunk(policy, trunk, allow_missing, allow_unused) if trunk else initialised_trunk(policy)
+        freeze_trunk(policy, config.freeze)
+        policy.scaling.fit(*windows.rows())
+        policy.to(device)
+        learner = Learner(config, policy, windows, unseen, seed)
+        provenance = {
+            "data": {"sets": [str(demos.path) for demos in sets], "hash": data_hash(sets)},
+            "settings": to_mapping(config),
+            "seed": seed,
+            "parameters": count_parameters(policy),
+            "served_weights": learner.optimization.served_weights,
+            "trunk": asdict(trunk_report),
+            **_weights_of_others(policy),
+        }
+        folder.begin(_facts(config, provenance, policy))
 
         def save(name: str, metrics: Mapping[str, Any]) -> None:
-            save_checkpoint(folder.path / name, policy, sets[0].embodiment, {**provenance, "metrics": metrics})
+            with learner.optimization.served():
+                save_checkpoint(folder.path / name, policy, sets[0].embodiment, {**provenance, "metrics": metrics})
 
-        save("initial", {"step": 0})
-        outcome = run_steps(config, learner, unseen, folder, save, progress)
+        if folder.saved is None:
+            save("initial", {"step": 0})
+        outcome = run_steps(config, learner, folder, save, progress)
         report = RunReport(
             out=str(folder.out),
             outcome=outcome,
@@ -131,6 +145,20 @@ def train(
         )
         folder.write_report(asdict(report))
     return report
+
+
+def _facts(config: FinetuneConfig, provenance: Mapping[str, Any], policy: HPTPolicy) -> dict[str, Any]:
+    """What an interrupted run must share with the one that goes on: all that its remaining steps depend on."""
+    settings = {key: value for key, value in to_mapping(config).items() if key != "state_every_s"}
+    weights = {name: content_hash(part.state_dict().items()) for name, part in policy.named_children()}
+    return {
+        "settings": settings,
+        "data": provenance["data"]["hash"],
+        "seed": provenance["seed"],
+        "initial_weights": weights,
+        "device": next(policy.parameters()).device.type,
+        "machine": {"threads": torch.get_num_threads(), "torch": torch.__version__},
+    }
 
 
 def _weights_of_others(policy: HPTPolicy) -> dict[str, dict[str, str]]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from hpt_ros.errors import HptRosError
-from hpt_ros.model import HPTPolicy
+from hpt_ros.model import Batch, HPTPolicy
 from hpt_ros.training.config import FinetuneConfig
-from hpt_ros.training.windows import Windows, shuffled
+from hpt_ros.training.optimization import Optimization, schedule
+from hpt_ros.training.order import Order, seed_step
+from hpt_ros.training.stopwatch import Stopwatch
+from hpt_ros.training.windows import Windows
+
+_SHOWN_WINDOWS = 5
 
 
 class DivergedError(HptRosError):
@@ -20,62 +28,135 @@ class DivergedError(HptRosError):
     exit_code = 9
 
 
+@dataclass(frozen=True)
+class Step:
+    """One update: loss before it in normalised units, norm of the gradient before clipping, seconds by phase."""
+
+    loss: float
+    grad_norm: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Loss in normalised units, and mean absolute error of each action column [rad or m], over the valid rows."""
+
+    loss: float
+    columns: Mapping[str, float] = field(default_factory=dict)
+
+
 class Learner:
     """A policy, its optimiser and the order of its batches. The policy's device is where training runs."""
 
-    def __init__(self, config: FinetuneConfig, policy: HPTPolicy, windows: Windows, seed: int) -> None:
-        self._config, self._policy, self._windows = config, policy, windows
+    def __init__(self, config: FinetuneConfig, policy: HPTPolicy, windows: Windows, unseen: Windows, seed: int) -> None:
+        self._config, self._policy, self._windows, self._unseen = config, policy, windows, unseen
+        self._seed = seed
         self._device = next(policy.parameters()).device
-        self._batches = shuffled(len(windows), config.batch_size, seed)
-        self._parameters = [p for p in policy.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=config.optimizer.weight_decay)
+        self._order = Order(len(windows), config.batch_size, seed, windows.weights(config.scores.exponent))
+        self._loss_of: Callable[..., Tensor] = (
+            torch.compile(policy.loss_of) if config.compute.compile else policy.loss_of
+        )
+        self.optimization = Optimization(config.optimizer, config.steps, policy.named_parameters())
         self.steps_done = 0
 
-    def step(self) -> float:
-        """One update; the loss before it, in normalised units.
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step, outside the trunk."""
+        return self._config.optimizer.lr * schedule(self._config.optimizer, self._config.steps, self.steps_done)
+
+    def step(self) -> Step:
+        """One update.
 
         Raises:
             DivergedError: loss or gradient is not finite; the policy is left as it was before this step.
         """
+        step, optimization, watch = self.steps_done, self.optimization, Stopwatch(self._device)
         self._policy.train()
-        loss = self._policy.loss(self._windows.batch(next(self._batches)).to(self._device))
-        self._optimizer.zero_grad(set_to_none=True)
+        seed_step(self._seed, step)
+        chosen = self._order.batch(step)
+        batch = self._windows.batch(chosen).to(self._device)
+        watch.lap("data")
+        with self._autocast():
+            loss = self._loss_of(self._policy.encode(batch), batch)
+        watch.lap("forward")
+        optimization.zero_grad()
         torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._config.optimizer.grad_clip)
+        watch.lap("backward")
+        norm = optimization.clip()
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise DivergedError(
-                f"step {self.steps_done + 1}: loss {loss.item()}, gradient norm {norm.item()}",
-                "lower optimizer.lr or lengthen optimizer.warmup_steps; look for outliers in the demonstrations",
-            )
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.lr
-        self._optimizer.step()
+            raise self._diverged(loss, norm, chosen)
+        optimization.update(step)
+        watch.lap("update")
         self.steps_done += 1
-        return loss.item()
-
-    @property
-    def lr(self) -> float:
-        """Learning rate of the next step."""
-        return learning_rate(self._config, self.steps_done)
+        return Step(loss.item(), norm.item(), watch.seconds)
 
     @torch.no_grad()
-    def validate(self, windows: Windows) -> float:
-        """Loss in evaluation mode over at most `validation.max_windows` windows, evenly spread."""
+    def validate(self) -> Validation | None:
+        """Over at most `validation.max_windows` windows of the held-out episodes, evenly spread; None when there are none.
+
+        Heads that draw use the same numbers every time, so that one validation compares with the next.
+        """
+        windows, limit = self._unseen, self._config.validation.max_windows
+        if not len(windows):
+            return None
         self._policy.eval()
-        count = min(len(windows), self._config.validation.max_windows)
+        seed_step(self._seed, 0)
+        count = min(len(windows), limit)
         chosen = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
-        total, rows = 0.0, 0
-        for start in range(0, count, self._config.batch_size):
-            batch = windows.batch(chosen[start : start + self._config.batch_size]).to(self._device)
-            valid = int(batch.valid.sum()) if batch.valid is not None else 0
-            total, rows = total + self._policy.loss(batch).item() * valid, rows + valid
-        return total / max(rows, 1)
+        total, errors, rows = 0.0, torch.zeros(len(self._policy.embodiment.action_names)), 0
+        with self.optimization.served():
+            for start in range(0, count, self._config.batch_size):
+                batch = windows.batch(chosen[start : start + self._config.batch_size]).to(self._device)
+                loss, error, valid = self._scored(batch)
+                total, errors, rows = total + loss * valid, errors + error, rows + valid
+        means = (errors / max(rows, 1)).tolist()
+        return Validation(total / max(rows, 1), dict(zip(self._policy.embodiment.action_names, means, strict=True)))
 
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next steps depend on, besides configuration, data and seed."""
+        return self.optimization.state()
 
-def learning_rate(config: FinetuneConfig, step: int) -> float:
-    """Rate of step 0, 1, ...: linear warm-up, then a cosine that would reach zero after the last step."""
-    optimizer = config.optimizer
-    if step < optimizer.warmup_steps:
-        return optimizer.lr * (step + 1) / optimizer.warmup_steps
-    progress = (step - optimizer.warmup_steps) / max(config.steps - optimizer.warmup_steps, 1)
-    return optimizer.lr * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    def load_state(self, tensors: Mapping[str, Tensor], steps_done: int) -> None:
+        """Go on from what `state` gave after so many steps."""
+        self.optimization.load_state(tensors)
+        self.steps_done = steps_done
+
+    def _scored(self, batch: Batch) -> tuple[float, Tensor, int]:
+        """Loss, sum of absolute errors by action column, and number of valid rows of a batch."""
+        assert batch.action is not None
+        assert batch.valid is not None
+        policy, action = self._policy, batch.action
+        with self._autocast():
+            context = policy.pooled(policy.encode(batch))
+            loss = policy.head.loss(context, policy.scaling.action.normalize(action), batch.valid)
+            chunk = policy.scaling.action.unnormalize(policy.head.sample(context))
+        error = (chunk.float() - action).abs() * batch.valid.unsqueeze(-1)
+        return loss.item(), error.sum(dim=(0, 1)).cpu(), int(batch.valid.sum())
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        enabled = self._config.compute.precision == "bf16"
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def _diverged(self, loss: Tensor, norm: Tensor, chosen: Any) -> DivergedError:
+        names = [self._windows.name(i) for i in self._culprits(chosen)]
+        shown = names[:_SHOWN_WINDOWS] + (
+            [f"and {len(names) - _SHOWN_WINDOWS} more"] if len(names) > _SHOWN_WINDOWS else []
+        )
+        where = "every window alone is finite" if not names else "not finite in:\n  " + "\n  ".join(shown)
+        return DivergedError(
+            f"step {self.steps_done + 1}: loss {loss.item()}, gradient norm {norm.item()}; {where}",
+            "look at these demonstrations (`hpt-ros audit`); or lower optimizer.lr, or lengthen optimizer.warmup_steps",
+        )
+
+    @torch.no_grad()
+    def _culprits(self, chosen: Any) -> list[int]:
+        """Windows whose own loss is not finite."""
+        self._policy.eval()
+        found = []
+        for index in chosen:
+            batch = self._windows.batch([index]).to(self._device)
+            with self._autocast():
+                loss = self._policy.loss(batch)
+            if not torch.isfinite(loss):
+                found.append(int(index))
+        return found

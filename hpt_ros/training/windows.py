@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,12 @@ class EpisodeLike(Protocol):
     def stop(self) -> int: ...
     @property
     def instruction(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def source(self) -> str: ...
 
 
 class WindowLike(Protocol):
@@ -69,6 +76,13 @@ class Episode:
     start: int
     stop: int
     instruction: str = ""
+    score: float = 1.0
+    task: str = ""
+    source: str = ""
+
+    def name(self, tick: int) -> str:
+        """A tick of the set, for a person."""
+        return f"{self.demos.path}: episode {self.source or self.start}, tick {tick - self.start} of {self.stop - self.start}"
 
 
 def all_episodes(sets: Sequence[DemosLike]) -> list[Episode]:
@@ -83,7 +97,10 @@ def all_episodes(sets: Sequence[DemosLike]) -> list[Episode]:
     for other in sets[1:]:
         require_same(sets[0].embodiment, other.embodiment, str(sets[0].path), str(other.path))
     episodes = [
-        Episode(demos, e.start, e.stop, e.instruction) for demos in sets for e in demos.episodes if e.stop > e.start
+        Episode(demos, e.start, e.stop, e.instruction, e.score, e.task, e.source)
+        for demos in sets
+        for e in demos.episodes
+        if e.stop > e.start
     ]
     if not episodes:
         raise DataError(f"no episodes in {', '.join(str(demos.path) for demos in sets)}", "record and convert some")
@@ -105,8 +122,24 @@ def instructions_of(episodes: Sequence[Episode]) -> list[str]:
     return [e.instruction for e in episodes]
 
 
+def scored_at_least(episodes: Sequence[Episode], least: float) -> list[Episode]:
+    """The episodes that are learnt from.
+
+    Raises:
+        DataError: none has such a score.
+    """
+    kept = [e for e in episodes if e.score >= least]
+    if not kept:
+        best = max(e.score for e in episodes)
+        raise DataError(
+            f"no episode is left: all {len(episodes)} are scored below {least:g}, the best {best:g}",
+            "lower scores.min, or record better ones",
+        )
+    return kept
+
+
 def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Split whole episodes at random into (training, validation); a fraction above 0 holds out at least one.
+    """Split whole episodes at random into (training, validation), every task in proportion; a fraction above 0 holds out at least one.
 
     Raises:
         DataError: too few episodes to hold any out.
@@ -117,11 +150,26 @@ def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[l
             f"{len(episodes)} episodes are too few to hold out {count} for validation",
             "record more, or set validation.fraction: 0",
         )
-    held = set(np.random.default_rng(seed).permutation(len(episodes))[:count].tolist())
+    left = _shares(Counter(e.task for e in episodes), count)
+    held = set()
+    for i in np.random.default_rng(seed).permutation(len(episodes)).tolist():
+        if left[episodes[i].task] > 0:
+            left[episodes[i].task] -= 1
+            held.add(i)
     return (
         [e for i, e in enumerate(episodes) if i not in held],
         [e for i, e in enumerate(episodes) if i in held],
     )
+
+
+def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
+    """`count` divided in proportion to the sizes; what rounding leaves goes to the largest remainders."""
+    total = sum(sizes.values())
+    shares = {name: count * size // total for name, size in sizes.items()}
+    by_remainder = sorted(sizes, key=lambda name: (-(count * sizes[name] % total), name))
+    for name in by_remainder[: count - sum(shares.values())]:
+        shares[name] += 1
+    return shares
 
 
 class Windows:
@@ -150,22 +198,22 @@ class Windows:
             language_keep=torch.stack([tokens.keep for tokens in language]) if language else None,
         )
 
+    def weights(self, exponent: float) -> NDArray[np.float64] | None:
+        """How often each is to be drawn, score ** exponent of its episode; None: all alike."""
+        if exponent == 0:
+            return None
+        return np.repeat([e.score**exponent for e in self.episodes], [e.stop - e.start for e in self.episodes])
+
+    def name(self, index: int) -> str:
+        """A window, for a person."""
+        episode, tick = self._index[index]
+        return episode.name(tick)
+
     def rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """State (N, S) and command (N, A) of every tick."""
         state = np.concatenate([e.demos.state[e.start : e.stop] for e in self.episodes])
         command = np.concatenate([e.demos.command[e.start : e.stop] for e in self.episodes])
         return state, command
-
-
-def shuffled(count: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Index batches without end: every index once before any comes twice; the order of an epoch depends on (seed, epoch) alone."""
-    queue, epoch = np.empty(0, np.int64), 0
-    while True:
-        while len(queue) < batch_size:
-            queue = np.concatenate([queue, np.random.default_rng((seed, epoch)).permutation(count)])
-            epoch += 1
-        yield queue[:batch_size]
-        queue = queue[batch_size:]
 
 
 def data_hash(sets: Sequence[DemosLike]) -> str:

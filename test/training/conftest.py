@@ -29,9 +29,13 @@ class Episode(NamedTuple):
     start: int
     stop: int
 
+    score: float = 1.0
+    task: str = "reach"
+    instruction: str = ""
+
     @property
-    def instruction(self) -> str:
-        return ""
+    def source(self) -> str:
+        return f"episode_{self.start}"
 
 
 class Window(NamedTuple):

@@ -14,8 +14,9 @@ from hpt_ros.errors import BusyError, DataError
 from hpt_ros.model import HPTPolicy, load_checkpoint
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.training import DivergedError, FinetuneConfig, RunReport, finetune
-from hpt_ros.training.learner import learning_rate
+from hpt_ros.training.learner import Validation
 from hpt_ros.training.loop import StepReport
+from hpt_ros.training.optimization import schedule
 from hpt_ros.training.run_folder import RunFolder
 
 
@@ -93,14 +94,16 @@ def test_normaliser_is_fitted_on_the_training_episodes_alone(run: Any, tmp_path:
 
 
 def test_best_is_the_lowest_validation_loss_and_last_without_validation(
-    run: Any, config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Any, config: FinetuneConfig, demos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([0.3, 0.1, 0.2])
-    monkeypatch.setattr("hpt_ros.training.learner.Learner.validate", lambda *_: next(losses))
+    monkeypatch.setattr("hpt_ros.training.learner.Learner.validate", lambda *_: Validation(next(losses)))
     report = run(tmp_path / "held_out")
     assert (report.outcome.best_step, report.outcome.best_val_loss) == (20, 0.1)
     assert load_checkpoint(tmp_path / "held_out" / "best").provenance["metrics"]["step"] == 20
     assert load_checkpoint(tmp_path / "held_out" / "last").provenance["metrics"]["step"] == 30
+    monkeypatch.undo()
+    monkeypatch.setattr("hpt_ros.training.finetuning.Demos.open", lambda _: demos)
     run(tmp_path / "none", replace(config, validation=replace(config.validation, fraction=0.0)))
     assert weights(tmp_path / "none" / "best") == weights(tmp_path / "none" / "last")
 
@@ -135,13 +138,13 @@ def test_interrupted_run_keeps_complete_checkpoints_under_another_name(run: Any,
 
 
 def test_loss_that_is_not_finite_stops_with_the_step(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    intact = HPTPolicy.loss
+    intact = HPTPolicy.loss_of
     calls = iter(range(100))
 
-    def poisoned(self: HPTPolicy, batch: Any) -> torch.Tensor:
-        return intact(self, batch) * (float("nan") if next(calls) == 4 else 1.0)
+    def poisoned(self: HPTPolicy, features: Any, batch: Any) -> torch.Tensor:
+        return intact(self, features, batch) * (float("nan") if next(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(HPTPolicy, "loss", poisoned)
+    monkeypatch.setattr(HPTPolicy, "loss_of", poisoned)
     with pytest.raises(DivergedError, match="step 5: loss nan"):
         run(tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -176,7 +179,7 @@ def test_parameter_table_counts_what_is_trained(run: Any, config: FinetuneConfig
 
 
 def test_learning_rate_warms_up_and_falls_to_zero(config: FinetuneConfig) -> None:
-    rates = [learning_rate(config, step) for step in range(config.steps + 1)]
+    rates = [config.optimizer.lr * schedule(config.optimizer, config.steps, step) for step in range(config.steps + 1)]
     assert rates[:5] == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4, 1e-3])
     assert rates[5] == pytest.approx(1e-3)
     assert all(a > b for a, b in pairwise(rates[5:]))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,14 @@ import torch
 
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import DataError, FingerprintError
-from hpt_ros.training.windows import Windows, all_episodes, data_hash, hold_out, shuffled
+from hpt_ros.training.order import Order
+from hpt_ros.training.windows import Windows, all_episodes, data_hash, hold_out, scored_at_least
 
 
 def test_whole_episodes_are_held_out(demos: Any) -> None:
     training, held_out = hold_out(all_episodes([demos, demos]), 0.3, seed=0)
     assert (len(training), len(held_out)) == (14, 6)
-    assert {(e.start, e.stop) for e in training + held_out} <= set(demos.episodes)
+    assert {(e.start, e.stop) for e in training + held_out} <= {(e.start, e.stop) for e in demos.episodes}
     assert len(Windows(training)) + len(Windows(held_out)) == 2 * len(demos.state)
     assert hold_out(all_episodes([demos]), 0.3, seed=1) != hold_out(all_episodes([demos]), 0.3, seed=2)
 
@@ -51,16 +51,52 @@ def test_rows_are_those_of_the_episodes_alone(demos: Any) -> None:
     assert np.array_equal(command, demos.command[36:60])
 
 
+def test_every_task_is_held_out_in_proportion(demos: Any) -> None:
+    tasks = ["reach"] * 6 + ["lift"] * 3 + ["push"]
+    mixed = replace(demos, episodes=tuple(e._replace(task=t) for e, t in zip(demos.episodes, tasks, strict=True)))
+    for seed in range(5):
+        held = Counter(e.task for e in hold_out(all_episodes([mixed]), 0.3, seed)[1])
+        assert held == {"reach": 2, "lift": 1}
+    assert len({e.start for seed in range(9) for e in hold_out(all_episodes([mixed]), 0.3, seed)[1]}) > 3
+
+
+def test_poorly_scored_episodes_are_left_out_and_none_left_is_refused(demos: Any) -> None:
+    scored = replace(demos, episodes=tuple(e._replace(score=i / 10) for i, e in enumerate(demos.episodes)))
+    assert len(scored_at_least(all_episodes([scored]), 0.5)) == 5
+    with pytest.raises(DataError, match=r"no episode is left: all 10 are scored below 0.95, the best 0.9"):
+        scored_at_least(all_episodes([scored]), 0.95)
+
+
 def test_every_window_comes_once_before_any_comes_twice() -> None:
-    batches = list(islice(shuffled(10, 4, seed=0), 5))
+    order = Order(10, 4, seed=0)
+    batches = [order.batch(step) for step in range(5)]
     assert set(Counter(np.concatenate(batches).tolist()).values()) == {2}
     assert not np.array_equal(np.sort(np.concatenate(batches[:2])), np.arange(8))
-    again = list(islice(shuffled(10, 4, seed=0), 5))
-    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    other = Order(10, 4, seed=1)
+    assert any(not np.array_equal(a, other.batch(step)) for step, a in enumerate(batches))
+
+
+def test_any_step_can_be_repeated_without_those_before_it() -> None:
+    order = Order(10, 4, seed=3)
+    batches = [order.batch(step) for step in range(12)]
+    for step in (11, 2, 7):
+        assert np.array_equal(Order(10, 4, seed=3).batch(step), batches[step])
 
 
 def test_a_batch_may_be_larger_than_the_set() -> None:
-    assert Counter(next(shuffled(3, 7, seed=0)).tolist()).total() == 7
+    assert Counter(Order(3, 7, seed=0).batch(0).tolist()).total() == 7
+
+
+def test_windows_are_drawn_in_proportion_to_their_weights(demos: Any) -> None:
+    scored = replace(demos, episodes=tuple(e._replace(score=0.5 if i else 1.0) for i, e in enumerate(demos.episodes)))
+    windows = Windows(all_episodes([scored]))
+    assert windows.weights(0) is None
+    order = Order(len(windows), 50, 0, windows.weights(2.0))
+    drawn = np.concatenate([order.batch(step) for step in range(400)])
+    assert np.mean(drawn < 12) == pytest.approx(1 / (1 + 9 / 4), rel=0.05)
+    unscored = replace(demos, episodes=tuple(e._replace(score=0.0) for e in demos.episodes))
+    with pytest.raises(DataError, match="weight 0"):
+        Order(120, 4, 0, Windows(all_episodes([unscored])).weights(1.0))
 
 
 def test_sets_of_different_embodiments_are_refused(demos: Any) -> None:
