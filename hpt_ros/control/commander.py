@@ -74,6 +74,8 @@ class Commander:
         self._width_m: float | None = None
         self._health: tuple[int, RobotHealth] | None = None
         self._engaged_ns = self._settled_ns = self._chunk_ns = self._recover_until_ns = self._tick_ns = 0
+        self._observed_ns = self._blind_ns = 0  # the policy's newest observation, and its newest tick without one
+        self._refusal = ""  # of a chunk since the last good one
         self._human_ns: int | None = None
         self._reference: Reference | None = None  # followed in the present tick
         self._homing: Homing | None = None
@@ -119,9 +121,9 @@ class Commander:
         if np.isfinite(width_m):
             self._width_m = width_m
 
-    def on_robot_state(self, health: RobotHealth, now_ns: int) -> None:
-        """What the robot says of itself, received at `now_ns`."""
-        self._health = (now_ns, health)
+    def on_robot_state(self, health: RobotHealth, now_ns: int, stamp_ns: int | None = None) -> None:
+        """What the robot says of itself, read at `now_ns`; a report that is sent again and again keeps its age by its stamp."""
+        self._health = (now_ns if stamp_ns is None else min(stamp_ns, now_ns), health)
 
     # A person's wishes; each raises HptRosError when it is refused
 
@@ -157,6 +159,7 @@ class Commander:
         self._engaged_ns = self._tick_ns = now_ns
         self._settled_ns = now_ns + round(SETTLE_S * 1e9)
         self._human_ns = None
+        self._observed_ns = self._blind_ns = 0
         return q
 
     def disengage(self) -> None:
@@ -199,22 +202,33 @@ class Commander:
             self._gate.check(chunk, self._engaged_ns, now_ns)
             if chunk.by_human:
                 self._human_ns = now_ns
-            elif self._human_ns is not None and now_ns - self._human_ns <= self._policy_timeout_ns:
+            elif self._human_drives(now_ns) or chunk.observation_ns <= self._blind_ns:
                 return False
             if self.state is not State.RUNNING and not self._begin(chunk, now_ns):
                 return False
         except ChunkRejected as rejection:
             self.rejections[rejection.kind] += 1
-            self.last_rejection = rejection.message
+            self.last_rejection = self._refusal = rejection.message
             return False
         self._schedule.offer(chunk, now_ns)
-        self._chunk_ns = now_ns
+        self._chunk_ns, self._refusal = now_ns, ""
+        if not chunk.by_human:
+            self._observed_ns = chunk.observation_ns
         self.chunks_accepted += 1
         return True
 
+    def on_blind_policy(self, tick_ns: int, reason: str, now_ns: int) -> None:
+        """The policy has no observation at `tick_ns`: the rows that are left were made for a world that it no longer sees."""
+        self._blind_ns = max(self._blind_ns, min(tick_ns, now_ns))
+        if self.state is State.RUNNING and not self._human_drives(now_ns) and tick_ns > self._observed_ns:
+            self._pause(Event.STARVED, f"{POLICY}: {reason}", now_ns)
+
+    def _human_drives(self, now_ns: int) -> bool:
+        return self._human_ns is not None and now_ns - self._human_ns <= self._policy_timeout_ns
+
     def _begin(self, chunk: Chunk, now_ns: int) -> bool:
         """The start guard. False: the arm stays where it is."""
-        if self._stale_joints(now_ns) or self._measured is None:
+        if self._stale_joints(now_ns) or self._silent_robot(now_ns) or self._measured is None:
             return False
         live = chunk.rows[chunk.due_ns > self._horizon.end_ns]
         if not len(live):
@@ -263,9 +277,9 @@ class Commander:
             self.fault(f"the arm does not follow: {astray}")
         late_ms, allowed_ms = (now_ns - self._chunk_ns) / 1e6, self._policy_timeout_ns / 1e6
         if self.state is State.RUNNING and late_ms > allowed_ms:
-            who = self.source or POLICY
+            who, why = self.source or POLICY, f" (the last one was refused: {self._refusal})" if self._refusal else ""
             self._pause(
-                Event.STARVED, f"{who}: no good chunk for {late_ms:.0f} ms, allowed: {allowed_ms:.0f} ms", now_ns
+                Event.STARVED, f"{who}: no good chunk for {late_ms:.0f} ms, allowed: {allowed_ms:.0f} ms{why}", now_ns
             )
         if self.state is State.ENGAGING and now_ns - self._engaged_ns > ENGAGE_TIMEOUT_S * 1e9:
             self._machine.apply(Event.STARVED, f"no good chunk within {ENGAGE_TIMEOUT_S:g} s of the engagement")

@@ -22,7 +22,8 @@ _MAX_ACCELERATION_FRACTION = 0.65
 class StreamSpec:
     """One topic as the alignment sees it.
 
-    `allowance_ns` is the arrival delay that a tick waits for; a sample older than `max_age_ns` at the tick is stale.
+    `allowance_ns` is the arrival delay that a tick waits for; a sample older than `max_age_ns` at the tick is stale, and so
+    is one whose payload has not changed for `frozen_after_ns` (0: not looked at).
     """
 
     key: str
@@ -31,21 +32,33 @@ class StreamSpec:
     rate_hz: float
     max_age_ns: int
     allowance_ns: int
+    frozen_after_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Expected rate [Hz], age budget [s] and arrival allowance [s] of a stream."""
+    """Expected rate [Hz], age budget [s] and arrival allowance [s] of a stream.
+
+    `frozen_after_s`: a payload that has been the same for so long is stale, however new its stamps are; 0 does not look.
+    For what never repeats by itself: a real camera's noise does not, a rendered scene or a gripper at rest does.
+    """
 
     rate_hz: float
     max_age_s: float
     allowance_s: float
+    frozen_after_s: float = 0.0
 
     def __post_init__(self) -> None:
         check(self.rate_hz > 0, "rate_hz", self.rate_hz, "> 0")
         check(self.allowance_s >= 0, "allowance_s", self.allowance_s, ">= 0")
         check(self.max_age_s > self.allowance_s, "max_age_s", self.max_age_s, f"> allowance_s ({self.allowance_s})")
         check(self.max_age_s > 1 / self.rate_hz, "max_age_s", self.max_age_s, f"> one period (1 / {self.rate_hz:g} Hz)")
+        check(
+            self.frozen_after_s == 0 or 3 / self.rate_hz <= self.frozen_after_s <= 10,
+            "frozen_after_s",
+            self.frozen_after_s,
+            f"0 (off), or three periods (3 / {self.rate_hz:g} Hz) to 10",
+        )
 
 
 @dataclass(frozen=True)
@@ -331,9 +344,10 @@ class Embodiment:
 
 
 def _stream(key: str, topic: str, msgtype: str, timing: Timing) -> StreamSpec:
-    return StreamSpec(
-        key, topic, msgtype, timing.rate_hz, round(timing.max_age_s * 1e9), round(timing.allowance_s * 1e9)
+    max_age_ns, allowance_ns, frozen_after_ns = (
+        round(seconds * 1e9) for seconds in (timing.max_age_s, timing.allowance_s, timing.frozen_after_s)
     )
+    return StreamSpec(key, topic, msgtype, timing.rate_hz, max_age_ns, allowance_ns, frozen_after_ns)
 
 
 def _check_view(view: Camera | DepthCamera) -> None:

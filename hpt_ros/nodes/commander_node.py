@@ -27,7 +27,7 @@ from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import BusyError, HptRosError, StreamError
-from hpt_ros.msg import ActionChunk, Command, CommanderStatus
+from hpt_ros.msg import ActionChunk, Command, CommanderStatus, PolicyStatus
 from hpt_ros.nodes.backends import make_arm_backend, make_gripper_worker
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
@@ -88,6 +88,7 @@ class CommanderNode(HptNode):
         if self.embodiment.gripper:
             self.create_subscription(JointState, self.embodiment.gripper.topic, self._on_gripper, _NEWEST, raw=True)
         self.create_subscription(ActionChunk, "/hpt_ros/action_chunk", self._on_chunk, RELIABLE_10)
+        self.create_subscription(PolicyStatus, "/hpt_ros/policy/status", self._on_policy_status, RELIABLE_10)
         if contract := self.embodiment.robot_state:
             kind = message_class(contract.msgtype)
             self.create_subscription(kind, contract.topic, partial(self._on_robot_state, kind), _NEWEST, raw=True)
@@ -116,6 +117,11 @@ class CommanderNode(HptNode):
 
     def _on_chunk(self, message: Any) -> None:
         self._inbox.put(partial(self._take_chunk, _chunk(message), self._now_ns()))
+
+    def _on_policy_status(self, message: Any) -> None:
+        if message.state == "STALE":
+            tick_ns = _time_ns(message.header.stamp)
+            self._inbox.put(lambda: self._commander.on_blind_policy(tick_ns, message.reason, self._now_ns()))
 
     def _on_wish(self, name: str, action: Callable[[], None], _: Any, response: Any) -> Any:
         answer: Future[None] = Future()
@@ -203,7 +209,9 @@ class CommanderNode(HptNode):
         state, self._robot_state = self._robot_state, None
         try:
             if state is not None:
-                self._commander.on_robot_state(RobotHealth.of(deserialize_message(state[1], state[0])), self._now_ns())
+                report = deserialize_message(state[1], state[0])
+                stamp_ns = _time_ns(report.header.stamp)
+                self._commander.on_robot_state(RobotHealth.of(report), self._now_ns(), stamp_ns)
             if joints is not None:
                 message = deserialize_message(joints, JointState)
                 names = self.embodiment.joints.names

@@ -11,6 +11,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from builtin_interfaces.msg import Time
 
@@ -21,7 +22,7 @@ from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.model.provenance import trunk_line
 from hpt_ros.msg import ActionChunk, PolicyStatus
 from hpt_ros.nodes.diagnostics import Diagnostics
-from hpt_ros.nodes.messages import message_class
+from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.observation_files import ObservationFiles
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.streams import Observer
@@ -32,8 +33,18 @@ _WINDOW_S = 5.0
 _SERVING = {"device": "cpu", "dtype": "float32", "compile": False, "quantize": "none"}
 
 
+class _Said(NamedTuple):
+    """State and reason of the status, and the tick that they are of."""
+
+    tick_ns: int
+    state: str
+    reason: str
+
+
 class PolicyNode(HptNode):
     """Parameters and wiring: topics -> Observer -> PolicyRunner -> /hpt_ros/action_chunk.
+
+    The status is stamped with the tick that it speaks of, and sent at once from every tick without an observation.
 
     Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads (0: what is
     fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
@@ -66,7 +77,7 @@ class PolicyNode(HptNode):
         saved = self.declare_parameter("save_observations", "").value
         self._files = ObservationFiles(Path(saved)) if saved else None
         self._fingerprint = fingerprint(self.embodiment)
-        self._state, self._reason = "WAITING", "no tick yet"
+        self._said = _Said(self.get_clock().now().nanoseconds, "WAITING", "no tick yet")
         self._ticks = self._stale_ticks = self._chunks = 0
         self._ages_ms: dict[str, float] = {}
         self._latency_s = Window(_WINDOW_S)
@@ -78,13 +89,16 @@ class PolicyNode(HptNode):
             self._subscriptions_.add(
                 spec.topic,
                 message_class(spec.msgtype),
-                partial(self._observer.push, spec.key),
+                partial(self._on_sample, spec.key),
                 _DEPTH.get(spec.key, 5),
             )
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self._stop = threading.Event()
         self._worker = threading.Thread(target=self._run, name="policy", daemon=True)
         self._worker.start()
+
+    def _on_sample(self, key: str, raw: bytes) -> None:
+        self._observer.push(key, raw, self.get_clock().now().nanoseconds)
 
     def _run(self) -> None:
         pacer = Pacer(self.embodiment.policy.rate_hz)
@@ -104,7 +118,7 @@ class PolicyNode(HptNode):
         try:
             observation = self._observer.observe(tick_ns)
         except StreamError as error:
-            self._on_stale(error)
+            self._on_stale(tick_ns, error)
             return
         rows = self._runner.act(observation)
         latency_s = time.monotonic() - began
@@ -125,26 +139,27 @@ class PolicyNode(HptNode):
         self._chunks += 1
         self._latency_s.add(latency_s)
         self._ages_ms = {key: age_ns / 1e6 for key, age_ns in observation.ages_ns.items()}
-        if self._state != "RUNNING":
+        if self._said.state != "RUNNING":
             self.get_logger().info("all streams are fresh: publishing chunks")
-        self._state, self._reason = "RUNNING", ""
+        self._said = _Said(tick_ns, "RUNNING", "")
 
-    def _on_stale(self, error: StreamError) -> None:
+    def _on_stale(self, tick_ns: int, error: StreamError) -> None:
         if self._chunks:
             self._stale_ticks += 1
         state = "STALE" if self._chunks else "WAITING"
-        if state != self._state or error.message != self._reason:
+        if (state, error.message) != self._said[1:]:
             self.get_logger().warning(f"no observation: {error.message}", throttle_duration_sec=1.0)
-        self._state, self._reason = state, error.message
+        self._said = _Said(tick_ns, state, error.message)
+        self._publish_status()  # the commander stops the arm on it
 
     def _publish_status(self) -> None:
         if self._files and self._files.missed:
             text = f"save_observations: {self._files.missed} could not be written; is the disk full or slow?"
             self.get_logger().warning(text, throttle_duration_sec=5.0)
-        late = self._observer.late_samples
+        said, late = self._said, self._observer.late_samples
         status = PolicyStatus(
-            state=self._state,
-            reason=self._reason,
+            state=said.state,
+            reason=said.reason,
             checkpoint=self._checkpoint_name,
             ticks=self._ticks,
             stale_ticks=self._stale_ticks,
@@ -156,7 +171,7 @@ class PolicyNode(HptNode):
             ages_ms=list(self._ages_ms.values()),
             late_samples=[late.get(key, 0) for key in self._ages_ms],
         )
-        status.header.stamp = self.get_clock().now().to_msg()
+        set_time(status.header.stamp, said.tick_ns)
         self._status_publisher.publish(status)
         self._diagnostics.publish(status)
 

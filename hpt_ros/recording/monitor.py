@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from hpt_ros.streams.cdr import same_payload
 
 MIN_RATE_SHARE = 0.7
 """A stream below this share of the rate that the embodiment expects is slow."""
@@ -17,8 +21,6 @@ _FROZEN_PAYLOAD_NS = 500_000_000
 _FROZEN_MESSAGES = 3
 _FROZEN_FRAMES = 10
 _STAMP = slice(4, 12)  # of a CDR message that begins with a header
-_FIXED_BYTES = 256  # header, sizes and encoding, with padding that may hold anything, lie before this
-_PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class StreamMonitor:
         self.bytes = 0
         self.last_ns: int | None = None
         self._steps: deque[tuple[int, int, int]] = deque()  # time, messages and bytes until then
-        self._stamp = _Unchanged()
-        self._payload = _Unchanged()
+        self._stamp = _Unchanged(operator.eq)
+        self._payload = _Unchanged(same_payload)
 
     def add(self, receive_ns: int, raw: bytes) -> None:
         """Note a message. After a silence the rate is that of what follows: the silence was told as such."""
@@ -126,13 +128,14 @@ class StreamMonitor:
 class _Unchanged:
     """For how long something has been the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, same: Callable[[bytes, bytes], bool]) -> None:
+        self._same = same
         self._value = b""
         self._since_ns = self._last_ns = 0
         self.repeats = 0
 
     def note(self, now_ns: int, value: bytes) -> None:
-        if _same(self._value, value):
+        if self._same(self._value, value):
             self.repeats += 1
             self._last_ns = now_ns
         else:
@@ -140,16 +143,3 @@ class _Unchanged:
 
     def lasts(self, duration_ns: int, repeats: int) -> bool:
         return self.repeats >= repeats and self._last_ns - self._since_ns >= duration_ns
-
-
-def _same(first: bytes, second: bytes) -> bool:
-    """Equal but for the fixed part of a message; a few probes spare most frames the whole comparison."""
-    if len(first) != len(second):
-        return False
-    if len(first) <= _FIXED_BYTES:
-        return first == second
-    step = (len(first) - _FIXED_BYTES) // _PROBES + 1
-    for at in range(_FIXED_BYTES, len(first), step):
-        if first[at : at + 64] != second[at : at + 64]:
-            return False
-    return first[_FIXED_BYTES:] == second[_FIXED_BYTES:]

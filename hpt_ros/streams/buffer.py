@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import Any
 
-from hpt_ros.streams.cdr import header_stamp_ns
+from hpt_ros.streams.cdr import header_stamp_ns, same_payload
 
 
 class Sample:
@@ -64,6 +64,13 @@ class StreamBuffer:
         """The newest sample whose stamp is not after `ns`."""
         at = bisect_right(self._stamps, ns)
         return self._samples[at - 1] if at else None
+
+    def unchanged_since(self, sample: Sample) -> int:
+        """The oldest stamp from which on every kept payload up to that of `sample`, which is kept, is the same."""
+        at = bisect_left(self._stamps, sample.stamp_ns)
+        while at and same_payload(self._samples[at - 1].raw, sample.raw):
+            at -= 1
+        return self._stamps[at]
 
     def clear(self) -> None:
         """Forget everything, as after a jump of the clock."""

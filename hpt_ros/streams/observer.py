@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment, StreamSpec
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.buffer import Sample, StreamBuffer
+from hpt_ros.streams.cdr import header_stamp_ns
 from hpt_ros.streams.decode import camera_frame, joint_positions
 from hpt_ros.streams.depth import depth_frame
 
 PATIENCE_NS = 500_000_000
 """How long after its time a tick can still be observed: buffers reach back this much further."""
+AHEAD_NS = 50_000_000
+"""A stamp may be this far (or a period) ahead of the clock at arrival: nothing is measured in the future, but clocks differ a little."""
 
 
 class StaleStreamError(StreamError):
@@ -52,7 +55,8 @@ class _Stream:
     def __init__(self, spec: StreamSpec, history_ns: int, decode: Callable[[bytes], Any]) -> None:
         self.spec = spec
         self.decode = decode
-        self.horizon_ns = spec.max_age_ns + spec.allowance_ns + history_ns + PATIENCE_NS
+        self.horizon_ns = spec.max_age_ns + spec.allowance_ns + history_ns + PATIENCE_NS + spec.frozen_after_ns
+        self._ahead_ns = max(AHEAD_NS, round(1e9 / spec.rate_hz))
         self.buffer = StreamBuffer(self.horizon_ns)
         self.delivered = False
         self.late = 0
@@ -60,13 +64,15 @@ class _Stream:
         self._last_cut_ns = -1
         self._last_used_ns = -1
 
-    def push(self, raw: bytes) -> None:
+    def push(self, raw: bytes, now_ns: int | None) -> None:
         try:
+            if now_ns is not None and (ahead_ns := header_stamp_ns(raw) - now_ns) > self._ahead_ns:
+                raise StreamError(f"its stamp is {ahead_ns / 1e6:.0f} ms ahead of the clock")
             stamp_ns = self.buffer.push(raw)
         except StreamError as error:
             self._refusal = f" (a message was refused: {error.message})"
             return
-        self.delivered = True
+        self.delivered, self._refusal = True, ""
         if self._last_used_ns < stamp_ns <= self._last_cut_ns:
             self.late += 1
 
@@ -80,7 +86,16 @@ class _Stream:
             if sample is None or tick_ns - offset - sample.stamp_ns > self.spec.max_age_ns:
                 raise StaleStreamError(self.spec.key, self._why_stale(tick_ns, offset, sample))
             samples.append(sample)
+        if self.spec.frozen_after_ns:
+            self._check_alive(samples[0])
         return samples[::-1]
+
+    def _check_alive(self, newest: Sample) -> None:
+        same_ns = newest.stamp_ns - self.buffer.unchanged_since(newest)
+        if same_ns >= self.spec.frozen_after_ns:
+            allowed_ms = self.spec.frozen_after_ns / 1e6
+            text = f"frozen: nothing has changed for {same_ns / 1e6:.0f} ms of new stamps, less than {allowed_ms:.0f} ms allowed"
+            raise StaleStreamError(self.spec.key, text)
 
     def value(self, sample: Sample) -> Any:
         if sample.value is None:
@@ -127,13 +142,14 @@ class Observer:
         }
         self._lock = threading.Lock()
 
-    def push(self, key: str, raw: bytes) -> None:
+    def push(self, key: str, raw: bytes, now_ns: int | None = None) -> None:
         """Add a message to the stream `key` of `embodiment.streams()`.
 
-        A message without a usable stamp is no sample: a stream that has no other goes stale, and the reason tells.
+        A message without a usable stamp, or with one from the future of `now_ns`, is no sample: a stream that has no
+        other goes stale, and the reason tells.
         """
         with self._lock:
-            self._streams[key].push(raw)
+            self._streams[key].push(raw, now_ns)
 
     def observe(self, tick_ns: int) -> Observation:
         """The observation at `tick_ns`, which may lie up to `PATIENCE_NS` in the past.

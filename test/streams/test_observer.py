@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -140,6 +141,38 @@ def test_bad_values_name_the_stream() -> None:
     live.push("joints", joints(robot, START_NS, float("nan")))
     with pytest.raises(StreamError, match=r"stream joints \(/franka/joint_states\): position is not finite"):
         live.observe(START_NS + 20 * MS)
+
+
+def test_a_stamp_from_the_future_is_no_sample_and_told() -> None:
+    robot = joints_only(1)
+    live = Observer(robot)
+    live.push("joints", joints(robot, START_NS, 0.0), START_NS)
+    live.push("joints", joints(robot, START_NS + 49 * MS, 1.0), START_NS)  # clocks differ a little
+    live.push("joints", joints(robot, START_NS + 500 * MS, 2.0), START_NS)
+    assert live.observe(START_NS + 60 * MS).state[0, 0] == 1.0
+    with pytest.raises(StaleStreamError, match="its stamp is 500 ms ahead of the clock"):
+        live.observe(START_NS + 600 * MS)
+    live.push("joints", joints(robot, START_NS + 500 * MS, 3.0), START_NS + 500 * MS)
+    assert live.observe(START_NS + 510 * MS).state[0, 0] == 3.0
+    with pytest.raises(StaleStreamError, match=r"200 ms allowed\n"):
+        live.observe(START_NS + 900 * MS)
+
+
+def test_a_payload_that_never_changes_is_frozen_however_new_its_stamps_are() -> None:
+    robot = joints_only(1)
+    timing = replace(robot.joints.timing, frozen_after_s=0.3)
+    robot = replace(robot, joints=replace(robot.joints, timing=timing))
+    live = Observer(robot)
+    for ms in range(-100, 300, 10):
+        live.push("joints", joints(robot, START_NS + ms * MS, min(float(ms), 0.0)))
+    live.observe(START_NS + 300 * MS)
+    for ms in (310, 300):  # the order of arrival does not count
+        live.push("joints", joints(robot, START_NS + ms * MS, 0.0))
+    with pytest.raises(StaleStreamError, match="frozen: nothing has changed for 300 ms") as caught:
+        live.observe(START_NS + 310 * MS)
+    assert caught.value.stream == "joints"
+    live.push("joints", joints(robot, START_NS + 320 * MS, 1.0))
+    live.observe(START_NS + 330 * MS)
 
 
 def test_one_thread_may_push_while_another_observes() -> None:
