@@ -24,6 +24,7 @@ class Benchmark:
 BENCHMARKS = {
     "policy": Benchmark("hpt_ros.benchmarks.policy", "one policy step, from images and state to the action chunk"),
     "convert": Benchmark("hpt_ros.benchmarks.convert", "bags to demonstrations: speed against the common loop, memory"),
+    "delay": Benchmark("hpt_ros.benchmarks.delay", "slow inference: seams, tracking and success of each strategy"),
     "record": Benchmark("hpt_ros.benchmarks.record", "the recorder at full load: loss, processor time, memory"),
 }
 

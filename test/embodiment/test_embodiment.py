@@ -37,6 +37,7 @@ def test_streams_stand_in_the_order_of_the_tensors():
         (("cameras", 0, "transport"), "theora", "cameras[0].transport", "'raw', 'compressed'"),
         (("cameras", 1, "name"), "front", "cameras", "differ"),
         (("joints", "timing", "max_age_s"), 0.001, "joints.timing.max_age_s", "> allowance_s"),
+        (("joints", "timing", "frozen_after_s"), 0.001, "joints.timing.frozen_after_s", "three periods"),
         (("joints", "names"), ["panda_joint1"], "joints.names", "7 joints"),
         (("joints", "topic"), "joint states", "joints.topic", "absolute topic"),
         (("safety", "limits"), "ur5", "safety.limits", "fer, fr3"),
