@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hpt_ros.errors import MissingDependencyError
@@ -37,3 +40,33 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; when the block ends well it takes the place of `folder`, synced to the disk.
+
+    An interruption leaves what was there before, or nothing.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+        new = Path(made) / "new"
+        new.mkdir()
+        yield new
+        for path in (*(p for p in new.rglob("*")), new):
+            sync(path)
+        _swap(new, folder, Path(made) / "old")
+    sync(folder.parent)
+
+
+def _swap(new: Path, target: Path, old: Path) -> None:
+    """Put `new` in the place of `target`; folders cannot be replaced in one step, so a failure puts the old one back."""
+    if not target.exists():
+        new.rename(target)
+        return
+    target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise

@@ -22,6 +22,7 @@ from hpt_ros.cli.evaluate import evaluate
 from hpt_ros.cli.finetune import finetune
 from hpt_ros.cli.inspect import inspect, push
 from hpt_ros.cli.output import console
+from hpt_ros.cli.pretrain import pretrain
 from hpt_ros.cli.record import record
 from hpt_ros.cli.replay import replay
 from hpt_ros.cli.sim import sim
@@ -39,7 +40,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, sim, record, convert, audit, finetune, inspect, push, replay, evaluate, doctor, bench, teleop):
+for command in (
+    demo,
+    sim,
+    record,
+    convert,
+    audit,
+    finetune,
+    pretrain,
+    inspect,
+    push,
+    replay,
+    evaluate,
+    doctor,
+    bench,
+    teleop,
+):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})(up)
 

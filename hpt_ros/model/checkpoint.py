@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.language import InstructionCache
 from hpt_ros.model.policy import HPTPolicy
 from hpt_ros.model.weights import content_hash, load_exactly, read_tensors
-from hpt_ros.paths import sync
+from hpt_ros.paths import whole_folder
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "checkpoint.json"
 FORMAT = 1
@@ -54,17 +53,11 @@ def save_checkpoint(folder: Path, policy: HPTPolicy, embodiment: Embodiment, pro
         "weights": content_hash(tensors.items()),
         "provenance": provenance,
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        new = Path(made) / "new"
-        new.mkdir()
+    with whole_folder(folder) as new:
         (new / WEIGHTS).write_bytes(save(tensors))  # save_file's own error hides that a disk is full
         (new / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
-        instructions = _instructions(policy).save(new) if policy.config.language is not None else ()
-        for path in (new / WEIGHTS, new / DESCRIPTION, *instructions, new):
-            sync(path)
-        _swap(new, folder, Path(made) / "old")
-    sync(folder.parent)
+        if policy.config.language is not None:
+            _instructions(policy).save(new)
 
 
 def load_checkpoint(folder: Path | str) -> Checkpoint:
@@ -119,16 +112,3 @@ def _read_description(path: Path) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path}: lacks {', '.join(sorted(missing))}", "restore the file")
     return dict(description)
-
-
-def _swap(new: Path, target: Path, old: Path) -> None:
-    """Put `new` in the place of `target`; folders cannot be replaced in one step, so a failure puts the old one back."""
-    if not target.exists():
-        new.rename(target)
-        return
-    target.rename(old)
-    try:
-        new.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,14 +85,16 @@ def sight(cube_m: ArrayLike, cube_wxyz: ArrayLike, goal_m: ArrayLike) -> Sight:
     return Sight(np.asarray(cube_m, dtype=float), yaw, np.asarray(goal_m, dtype=float))
 
 
-def plan(task: str, q: ArrayLike, seen: Sight, limits: str = "fer") -> Plan:
-    """Plan the whole task from the measured joint angles `q` (7,) [rad].
+def plan(task: str, q: ArrayLike, seen: Sight, limits: str = "fer", tool_m: float = 0.0) -> Plan:
+    """Plan the whole task from the measured joint angles `q` (7,) [rad], with a tool that is longer by `tool_m`.
 
     Raises:
         ConfigError: no such task.
     """
     start = np.asarray(q, dtype=float)
-    return _within_limits(_follow(start, legs(task, seen)), limits)
+    longer = np.array([0.0, 0.0, tool_m])  # the tool points down all the time
+    path = [replace(leg, tcp_m=leg.tcp_m + longer) for leg in legs(task, seen)]
+    return _within_limits(_follow(start, path), limits)
 
 
 def legs(task: str, seen: Sight) -> list[Leg]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Embodiment, load_embodiment
 from hpt_ros.sim.cameras import DEFAULT_SIZE_PX, Image, Renderer
 from hpt_ros.sim.expert import plan, sight
+from hpt_ros.sim.variant import Variant
 from hpt_ros.sim.world import World
 
 Policy = Callable[[NDArray[np.float32], dict[str, Image]], NDArray[np.floating]]
@@ -47,6 +48,7 @@ class OfflineScene:
         embodiment: gives home pose, cameras, policy rate and rows executed per chunk; default `sim_panda`.
         size_px: (height, width) of the images.
         images: without them no graphics library is needed, and samples carry none.
+        variant: another robot than the usual one.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class OfflineScene:
         embodiment: Embodiment | None = None,
         size_px: tuple[int, int] = DEFAULT_SIZE_PX,
         images: bool = True,
+        variant: Variant | None = None,
     ) -> None:
         self.embodiment = embodiment or load_embodiment("sim_panda")
-        self.world = World(task, home_rad=self.embodiment.home_rad)
+        self._variant = variant or Variant()
+        self.world = World(task, home_rad=self.embodiment.home_rad, change=variant)
         self._cameras = [camera.name for camera in self.embodiment.cameras]
         self._renderer = Renderer(self.world.model, size_px) if images else None
         self._period_s = 1 / self.embodiment.policy.rate_hz
@@ -78,7 +82,8 @@ class OfflineScene:
         """The scripted expert's demonstration from the start of `seed`, a sample per policy period, until success or the time limit."""
         world = self.world
         world.reset(seed=seed)
-        motion = plan(world.task.name, world.q, sight(world.cube_m, world.cube_wxyz, world.goal_m))
+        seen = self._variant.seen_from_base(sight(world.cube_m, world.cube_wxyz, world.goal_m))
+        motion = plan(world.task.name, world.q, seen, tool_m=self._variant.tool_m)
         target = motion.sample(0.0)[0]
         while not self._over():
             yield Sample(world.elapsed_s, world.state, self._images(), target.astype(np.float32))

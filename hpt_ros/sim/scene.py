@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported
 
@@ -70,9 +71,18 @@ class Indices:
     goal: int  # mocap body
 
 
-def load_model(timestep_s: float = 0.001) -> mujoco.MjModel:
+class Change(Protocol):
+    """Something that changes MuJoCo's description of the scene, such as `hpt_ros.sim.variant.Variant`."""
+
+    def apply(self, spec: Any) -> None: ...
+
+
+def load_model(timestep_s: float = 0.001, change: Change | None = None) -> mujoco.MjModel:
     """The scene as it is simulated: drawn without shadows, reflections or anti-aliasing."""
-    model = mujoco.MjModel.from_xml_path(str(SCENE_FILE))
+    spec = mujoco.MjSpec.from_file(str(SCENE_FILE))
+    if change is not None:
+        change.apply(spec)
+    model = spec.compile()
     model.opt.timestep = timestep_s
     return model
 

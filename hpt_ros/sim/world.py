@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpt_ros.errors import HptRosError
-from hpt_ros.sim.scene import goal_position, indices, load_model, mujoco
+from hpt_ros.sim.scene import Change, goal_position, indices, load_model, mujoco
 from hpt_ros.sim.tasks import HOLD_S, MAX_WIDTH_M, READY_RAD, Array, View, task_named
 
 WIDTH_SPEED_M_S = 0.1  # of the hand's own position control
@@ -44,12 +44,18 @@ class World:
 
     Args:
         home_rad: joint angles (7,) that the randomised starts lie around.
+        change: what of the scene differs from the usual one.
     """
 
     def __init__(
-        self, task: str = "reach", seed: int = 0, home_rad: Sequence[float] = READY_RAD, timestep_s: float = 0.001
+        self,
+        task: str = "reach",
+        seed: int = 0,
+        home_rad: Sequence[float] = READY_RAD,
+        timestep_s: float = 0.001,
+        change: Change | None = None,
     ) -> None:
-        self.model = load_model(timestep_s)
+        self.model = load_model(timestep_s, change)
         self._data = mujoco.MjData(self.model)
         self._at = indices(self.model)
         self._home = np.asarray(home_rad, dtype=float)
