@@ -162,6 +162,7 @@ def _facts(demos: Demos) -> dict[str, str]:
         "instructions": "; ".join(sorted({e.instruction for e in demos.episodes if e.instruction})) or "none",
         "embodiment": f"{robot.name} {demos.fingerprint}, {robot.policy.rate_hz:g} Hz",
         "cameras": ", ".join(f"{name} {height}x{width}" for name, (height, width) in sizes.items()),
+        "on disk": _sizes(demos, index["images"]),
         "recorded by": ", ".join(sorted({episode.software for episode in demos.episodes})),
     }
     facts |= {
@@ -171,3 +172,13 @@ def _facts(demos: Demos) -> dict[str, str]:
     }
     left_out = index.get("skipped", [])
     return facts | ({"left out": "; ".join(f"{s['source']}: {s['reason']}" for s in left_out)} if left_out else {})
+
+
+def _sizes(demos: Demos, images: dict[str, dict[str, str]]) -> str:
+    """Of the whole set, and of each camera with the form of its frames and the bytes per frame."""
+    parts = []
+    for name, about in images.items():
+        size = sum(path.stat().st_size for path in (demos.path / "images").glob(f"{name}.*"))
+        parts.append(f"{name} {size / 1e6:.1f} MB ({about['form']}, {size / len(demos) / 1e3:.1f} kB a tick)")
+    total = sum(path.stat().st_size for path in demos.path.rglob("*") if path.is_file())
+    return ", ".join([f"{total / 1e6:.1f} MB", *parts])

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment import Camera, Embodiment
 from hpt_ros.errors import DataError, StreamError
 from hpt_ros.streams import PATIENCE_NS, Observation, Observer, StaleStreamError, StreamBuffer, header_stamp_ns
-from hpt_ros.streams.decode import command_positions
+from hpt_ros.streams.decode import camera_frame, command_positions
 
 COMMAND_KEY = "command"
+
+
+class CameraDecoder(Protocol):
+    """As `camera_frame`."""
+
+    def __call__(self, raw: bytes, camera: Camera) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -41,15 +49,19 @@ class Aligner:
     at a tick is the last one stamped at or before it: the arm follows it until the next replaces it.
     With `from_state` there are no commands: the last tick is the last one that every stream reaches.
 
-    `passed_over`: by stream, ticks before the first row at which it had no sample.
+    `camera_decoder`: what a row's images are of a camera's message. `passed_over`: by stream, ticks before the first row at
+    which it had no sample.
     """
 
-    def __init__(self, embodiment: Embodiment, from_state: bool = False) -> None:
+    def __init__(
+        self, embodiment: Embodiment, from_state: bool = False, camera_decoder: CameraDecoder = camera_frame
+    ) -> None:
         one_frame = replace(embodiment.policy, observation_horizon=1)  # history is a matter of neighbouring rows
         self.passed_over: Counter[str] = Counter()
         self._embodiment = embodiment
         self._from_state = from_state
-        self._observer = Observer(replace(embodiment, policy=one_frame))
+        decoders = {f"camera.{camera.name}": partial(camera_decoder, camera=camera) for camera in embodiment.cameras}
+        self._observer = Observer(replace(embodiment, policy=one_frame), decoders)
         self._commands = StreamBuffer(horizon_ns=3 * PATIENCE_NS)
         specs = embodiment.streams() if from_state else (*embodiment.streams(), embodiment.command_stream())
         self._allowances = {spec.key: spec.allowance_ns for spec in specs}

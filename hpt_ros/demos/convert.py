@@ -152,7 +152,7 @@ class _Conversion:
         parts = [self._jobs[path].folder for path, _ in self._of("episode")]
         facts = [json.loads((part / FACTS).read_text()) for part in parts]
         episodes = []
-        with RowsWriter(folder, self._embodiment) as writer:
+        with RowsWriter(folder, self._embodiment, received=True) as writer:
             for part, fact in zip(parts, facts, strict=True):
                 start = writer.rows
                 writer.extend(part, fact["start"], fact["stop"])
@@ -160,17 +160,20 @@ class _Conversion:
             writer.sync()
         ages = [np.load(p / AGES)[f["start"] : f["stop"]] for p, f in zip(parts, facts, strict=True)]
         report = sync_report(specs, np.concatenate(ages), [fact["sync"] for fact in facts])
-        _write_index(folder, self._index(episodes, report))
+        _write_index(folder, self._index(episodes, writer.images(), report))
         self._partial.commit()
         return self._report(out, episodes, report, [fact["remarks"] for fact in facts])
 
-    def _index(self, episodes: list[dict[str, Any]], report: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    def _index(
+        self, episodes: list[dict[str, Any]], images: dict[str, dict[str, str]], report: dict[str, dict[str, Any]]
+    ) -> dict[str, Any]:
         skipped = [(episode_name(path), outcome.text) for path, outcome in self._of("left_out", "bad")]
         return {
             "format": FORMAT_VERSION,
             "embodiment": embodiment_to(self._embodiment),
             "fingerprint": fingerprint(self._embodiment),
             "episodes": episodes,
+            "images": images,
             "skipped": [{"source": name, "reason": reason} for name, reason in skipped],
             "statistics": statistics(self._partial.set_folder),
             "sync": report,

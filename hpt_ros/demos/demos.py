@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.demos.frames import EncodedFrames, Form, Frames
+from hpt_ros.demos.pixels import cached_pixels
 from hpt_ros.demos.store import FORMAT_VERSION, INDEX
-from hpt_ros.embodiment import Embodiment, embodiment_from, fingerprint
+from hpt_ros.embodiment import Camera, Embodiment, embodiment_from, fingerprint
 from hpt_ros.errors import ConfigError, DataError
 
 
@@ -49,10 +51,10 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Demos:
-    """A demonstration set of N ticks; images and depth are memory-mapped.
+    """A demonstration set of N ticks; images and depth are memory-mapped, image files are decoded when they are read.
 
     state: float32 (N, S); command: float32 (N, A), in force at the tick; tick_ns: int64 (N,); images: camera -> uint8
-    (N, H, W, 3); depth: depth camera -> uint16 (N, H, W) [mm]. statistics: `["state" | "command"]["min" | "max" | "mean" | "std"]` -> one number per column.
+    (N, H, W, 3), RGB; depth: depth camera -> uint16 (N, H, W) [mm]. statistics: `["state" | "command"]["min" | "max" | "mean" | "std"]` -> one number per column. files_sha256: camera -> hash of its image files.
     """
 
     path: Path
@@ -64,9 +66,10 @@ class Demos:
     state: NDArray[np.float32]
     command: NDArray[np.float32]
     tick_ns: NDArray[np.int64]
-    images: dict[str, NDArray[np.uint8]]
+    images: dict[str, Frames]
     depth: dict[str, NDArray[np.uint16]]
     episode_of: NDArray[np.int64]
+    files_sha256: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path | str) -> Demos:
@@ -80,7 +83,8 @@ class Demos:
             index = json.loads((path / INDEX).read_text())
             if index["format"] != FORMAT_VERSION:
                 raise DataError(
-                    f"{path}: format {index['format']}, expected {FORMAT_VERSION}", "convert the bags again"
+                    f"{path}: format {index['format']}, expected {FORMAT_VERSION}: another version of hpt_ros wrote it",
+                    f"convert the bags again: hpt-ros convert BAGS --out {path} --overwrite",
                 )
             embodiment = embodiment_from(index["embodiment"])
             names = {f.name for f in fields(Episode)}
@@ -95,9 +99,10 @@ class Demos:
                 state=np.load(path / "state.npy"),
                 command=np.load(path / "command.npy"),
                 tick_ns=np.load(path / "tick_ns.npy"),
-                images={c.name: np.load(path / "images" / f"{c.name}.npy", mmap_mode="r") for c in embodiment.cameras},
+                images={c.name: _frames(path, c, index["images"][c.name]["form"]) for c in embodiment.cameras},
                 depth={c.name: np.load(path / "depth" / f"{c.name}.npy", mmap_mode="r") for c in embodiment.depth},
                 episode_of=np.repeat(np.arange(len(episodes)), [e.stop - e.start for e in episodes]),
+                files_sha256={name: about["sha256"] for name, about in index["images"].items() if "sha256" in about},
             )
         except FileNotFoundError as error:
             raise DataError(f"{path}: no {Path(error.filename).name}", "convert bags with `hpt-ros convert`") from error
@@ -108,6 +113,17 @@ class Demos:
 
     def __len__(self) -> int:
         return len(self.state)
+
+    def __getitem__(self, i: int) -> dict[str, NDArray[Any]]:
+        """The window at tick `i` as named arrays: `state`, `image.<camera>`, `depth.<camera>`, `action`, `valid`."""
+        window = self.window(range(len(self))[i])
+        return {
+            "state": window.state,
+            **{f"image.{name}": frames for name, frames in window.images.items()},
+            **{f"depth.{name}": maps for name, maps in window.depth.items()},
+            "action": window.action,
+            "valid": window.valid,
+        }
 
     def window(self, i: int) -> Window:
         """The training sample at tick `i`: history up to it, action chunk after it.
@@ -126,8 +142,35 @@ class Demos:
             valid=future < episode.stop,
         )
 
+    def pixels(self, camera: str) -> NDArray[np.uint8]:
+        """The frames of a camera as an array that is memory-mapped and decoded already, see `hpt_ros.demos.pixels`.
+
+        Raises:
+            DataError: there is no room for it beside the set, or a frame cannot be decoded.
+        """
+        frames = self.images[camera]
+        if not isinstance(frames, EncodedFrames):
+            return frames
+        view = next(view for view in self.embodiment.cameras if view.name == camera)
+        return cached_pixels(self.path, view, frames, self.files_sha256[camera])
+
+    def decoded(self) -> Demos:
+        """This set with `pixels` for images: for whoever reads frames more than once, in any order.
+
+        Raises:
+            DataError: as `pixels`.
+        """
+        return replace(self, images={camera: self.pixels(camera) for camera in self.images})
+
     def _check(self) -> None:
         frames = [len(x) for x in self.images.values()] + [len(x) for x in self.depth.values()]
         lengths = {len(self.command), len(self.tick_ns), len(self.episode_of), *frames}
         if lengths - {len(self)} or self.fingerprint != fingerprint(self.embodiment):
             raise DataError(f"{self.path}: the parts do not belong together", "convert the bags again")
+
+
+def _frames(path: Path, camera: Camera, form: Form) -> Frames:
+    pixels = path / "images" / f"{camera.name}.npy"
+    if form == "pixels":
+        return np.asarray(np.load(pixels, mmap_mode="r"), dtype=np.uint8)
+    return EncodedFrames(pixels, camera, form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,8 @@ class _Exporter:
             columns[v3.depth_key(name)] = np.asarray(maps[episode.start : episode.stop])
         row: dict[str, Any] = {}
         for camera, stats in images.items():
-            frames = _counted(self._demos.images[camera][episode.start : episode.stop], stats)
+            stored = self._demos.images[camera]
+            frames = _counted((stored[i] for i in range(episode.start, episode.stop)), stats)
             if self._video:
                 row |= self._write_video(camera, number, frames)
             else:
@@ -183,7 +184,7 @@ def _instruction(episode: Episode) -> str:
     return episode.instruction or episode.task
 
 
-def _counted(frames: NDArray[np.uint8], stats: ImageStats) -> Iterator[NDArray[np.uint8]]:
+def _counted(frames: Iterable[NDArray[np.uint8]], stats: ImageStats) -> Iterator[NDArray[np.uint8]]:
     for frame in frames:
         stats.add(frame)
         yield frame

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.demos import lerobot_format as v3
 from hpt_ros.demos.align import Row
+from hpt_ros.demos.frames import kept_pixels
 from hpt_ros.demos.lerobot_mapping import Mapped, Vector
 from hpt_ros.demos.lerobot_table import from_png
 from hpt_ros.demos.lerobot_video import read_video
@@ -19,7 +19,7 @@ from hpt_ros.demos.optional import require
 from hpt_ros.embodiment import Camera, Embodiment
 from hpt_ros.errors import DataError, StreamError
 from hpt_ros.streams import Observation
-from hpt_ros.streams.decode import crop
+from hpt_ros.streams.decode import fitted
 
 _ROWS_AT_ONCE = 64  # of a data file in memory
 
@@ -125,10 +125,8 @@ def _file_bytes(value: Any, where: str) -> bytes:
 
 
 def _fit(image: NDArray[np.uint8], camera: Camera, where: str) -> NDArray[np.uint8]:
-    height, width = camera.size_px
-    if image.shape[:2] == (height, width):
-        return image
     try:
-        return np.asarray(cv2.resize(crop(image, camera), (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        frame = image if image.shape[:2] == camera.size_px else fitted(image, camera)
     except StreamError as error:
         raise DataError(f"{where}: {error.message}", error.remedy) from error
+    return kept_pixels(frame, camera)

@@ -60,7 +60,7 @@ def import_lerobot(
     stored = _stored_episodes(origin, index)
     with PartialSet(out, overwrite) as partial:
         episodes = []
-        with RowsWriter(partial.set_folder, robot) as writer:
+        with RowsWriter(partial.set_folder, robot, received=False) as writer:
             for number, about in enumerate(_written(reader, index, writer, folder)):
                 if progress:
                     progress(number, len(index))
@@ -72,6 +72,7 @@ def import_lerobot(
             "embodiment": embodiment_to(robot),
             "fingerprint": fingerprint(robot),
             "episodes": [asdict(episode) for episode in episodes],
+            "images": writer.images(),
             "skipped": [],
             "statistics": statistics(partial.set_folder),
             "sync": origin.get("sync", {}),

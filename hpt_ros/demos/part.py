@@ -17,12 +17,13 @@ import numpy as np
 from hpt_ros import __version__
 from hpt_ros.demos.align import Aligner, Row
 from hpt_ros.demos.bag import EpisodeBag, episode_name, open_bag
+from hpt_ros.demos.frames import kept
 from hpt_ros.demos.idle import activity
 from hpt_ros.demos.settings import ConvertSettings
 from hpt_ros.demos.source import content_hash
 from hpt_ros.demos.store import FORMAT_VERSION, NpyAppender, RowsWriter
 from hpt_ros.demos.sync import EpisodeSync, ages_ns
-from hpt_ros.embodiment import Embodiment, StreamSpec, embodiment_to, require_same
+from hpt_ros.embodiment import Embodiment, StreamSpec, as_received, embodiment_to, require_same
 from hpt_ros.errors import DataError, FingerprintError, HptRosError
 from hpt_ros.recording.edits import edit_of
 
@@ -105,7 +106,8 @@ def convert_bag(job: Job, embodiment: Embodiment, settings: ConvertSettings, sai
     shutil.rmtree(job.folder, ignore_errors=True)
     try:
         with open_bag(job.bag, embodiment, settings.outside) as bag:
-            require_same(embodiment, bag.metadata.embodiment, "the embodiment", f"bag {bag.path}")
+            recorded = bag.metadata.embodiment
+            require_same(as_received(embodiment), as_received(recorded), "the embodiment", f"bag {bag.path}")
             outcome = _wanted(bag, settings)
             if outcome.kind == "episode":
                 _convert(bag, job, embodiment, settings, said)
@@ -133,10 +135,10 @@ def _convert(bag: EpisodeBag, job: Job, embodiment: Embodiment, settings: Conver
     specs = used_streams(embodiment, settings)
     keys = [spec.key for spec in specs]
     pace = EpisodeSync()
-    aligner = Aligner(embodiment, settings.from_state)
+    aligner = Aligner(embodiment, settings.from_state, kept)
     messages = bag.messages(embodiment, not settings.from_state, settings.receive_time)
     with (
-        RowsWriter(job.folder, embodiment) as writer,
+        RowsWriter(job.folder, embodiment, received=True) as writer,
         closing(NpyAppender(job.folder / AGES, "<i8", (len(keys),))) as ages,
     ):
         for row in _telling(aligner.rows(pace.watch(messages)), bag, said):

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mcap.writer import Writer
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from hpt_ros.demos.demos import Demos, Episode
 from hpt_ros.embodiment.schema import COMPRESSED_IMAGE, IMAGE, JOINT_STATE
 from hpt_ros.errors import BusyError, DataError
 from hpt_ros.streams.cdr import NS_PER_S, typestore
+from hpt_ros.streams.image_files import jpeg_file
 
 STATE_TOPIC = "/demo/state"
 COMMAND_TOPIC = "/demo/command"
@@ -60,9 +60,7 @@ def episode_at(demos: Demos, number: int) -> Episode:
 
 def jpeg(rgb: NDArray[np.uint8]) -> bytes:
     """A frame (H, W, 3) as a JPEG file, for the eye."""
-    return bytes(
-        cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    )
+    return jpeg_file(rgb, _JPEG_QUALITY).tobytes()
 
 
 def messages(demos: Demos, number: int) -> Iterator[Message]:

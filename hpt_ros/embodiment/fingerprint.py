@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from hpt_ros.configuration import to_mapping
-from hpt_ros.embodiment.schema import Camera, DepthCamera, Embodiment
+from hpt_ros.embodiment.schema import LOSSLESS, Camera, DepthCamera, Embodiment
 from hpt_ros.errors import FingerprintError
 
 
@@ -29,7 +30,15 @@ def tensor_contract(embodiment: Embodiment) -> dict[str, Any]:
 
 
 def _view(camera: Camera | DepthCamera) -> dict[str, Any]:
-    return {"name": camera.name, "crop_px": to_mapping(camera.crop_px), "size_px": list(camera.size_px)}
+    view = {"name": camera.name, "crop_px": to_mapping(camera.crop_px), "size_px": list(camera.size_px)}
+    if isinstance(camera, Camera) and camera.store != LOSSLESS:  # losses change what the policy sees
+        view["store"] = camera.store
+    return view
+
+
+def as_received(embodiment: Embodiment) -> Embodiment:
+    """The embodiment as far as bags go: they hold what the cameras sent, whatever a demonstration set keeps of it."""
+    return replace(embodiment, cameras=tuple(replace(camera, store=LOSSLESS) for camera in embodiment.cameras))
 
 
 def fingerprint(embodiment: Embodiment) -> str:

@@ -13,6 +13,7 @@ JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 COMMAND = "hpt_ros/msg/Command"
+LOSSLESS, _JPEG = "lossless", "jpeg:"  # of `Camera.store`
 MAX_DEPTH_M = 65.535  # the largest uint16, in millimetres
 # The cubics that a trajectory controller puts between our points reach 1.5 times the acceleration of the motion itself.
 _MAX_ACCELERATION_FRACTION = 0.65
@@ -91,7 +92,10 @@ class Gripper:
 
 @dataclass(frozen=True)
 class Camera:
-    """One view. `crop_px` is (top, left, height, width) in the received image, applied before the resize to `size_px` (height, width)."""
+    """One view. `crop_px` is (top, left, height, width) in the received image, applied before the resize to `size_px` (height, width).
+
+    `store`: how demonstrations keep frames. `lossless`, or `jpeg:QUALITY`, whose losses the policy then sees live as well.
+    """
 
     name: str
     topic: str
@@ -99,9 +103,18 @@ class Camera:
     size_px: tuple[int, int]
     timing: Timing
     crop_px: tuple[int, int, int, int] | None = None
+    store: str = LOSSLESS
 
     def __post_init__(self) -> None:
         _check_view(self)
+        quality = self.store.removeprefix(_JPEG)
+        known = self.store == LOSSLESS or (quality != self.store and quality.isdecimal() and 1 <= int(quality) <= 100)
+        check(known, "store", self.store, f"{LOSSLESS}, or {_JPEG}1 to {_JPEG}100")
+
+    @property
+    def jpeg_quality(self) -> int | None:
+        """1 to 100 where the store is lossy."""
+        return None if self.store == LOSSLESS else int(self.store.removeprefix(_JPEG))
 
     @property
     def msgtype(self) -> str:

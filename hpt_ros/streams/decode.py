@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.image import ImageError, compressed_image_to_cvimage, image_to_cvimage
+from rosbags.image import ImageError, image_to_cvimage
 from rosbags.image.image import Format, to_cvtype
 
 from hpt_ros.embodiment import Camera, DepthCamera
 from hpt_ros.embodiment.schema import COMMAND, IMAGE, JOINT_STATE
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.cdr import decode
+from hpt_ros.streams.image_files import file_rgb, image_file, jpeg_file
 from hpt_ros.streams.rows import image_rows
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
@@ -48,20 +49,30 @@ def rgb_image(raw: bytes, msgtype: str) -> NDArray[np.uint8]:
     Raises:
         StreamError: the image cannot be decoded.
     """
-    message = decode(raw, msgtype)
-    return _raw_rgb(message) if msgtype == IMAGE else _compressed_rgb(message)
+    return _raw_rgb(decode(raw, msgtype)) if msgtype == IMAGE else file_rgb(image_file(raw))
 
 
 def camera_frame(raw: bytes, camera: Camera) -> NDArray[np.uint8]:
-    """The frame as the policy sees it: RGB uint8 of shape (*camera.size_px, 3), cropped, then resized by area averaging.
+    """The frame as the policy sees it: RGB uint8 of shape (*camera.size_px, 3), see `fitted`; where the store is lossy, with its losses.
 
     Raises:
         StreamError: the image cannot be decoded, or is smaller than the crop.
     """
-    image = crop(rgb_image(raw, camera.msgtype), camera)
+    frame = fitted(rgb_image(raw, camera.msgtype), camera)
+    quality = camera.jpeg_quality
+    return frame if quality is None else file_rgb(jpeg_file(frame, quality))
+
+
+def fitted(image: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
+    """`image` (H, W, 3) cropped, then resized to `camera.size_px` by area averaging; contiguous.
+
+    Raises:
+        StreamError: the image is smaller than the crop.
+    """
+    image = crop(image, camera)
     height, width = camera.size_px
     if image.shape[:2] != (height, width):
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return np.ascontiguousarray(image)
 
 
@@ -111,14 +122,3 @@ def _raw_rgb(message: Any) -> NDArray[np.uint8]:
         return np.asarray(image_to_cvimage(message, "rgb8"), dtype=np.uint8)
     except (ImageError, cv2.error) as error:
         raise StreamError(f"{_UNREADABLE}{error}", "publish rgb8, bgr8, mono8 or another colour encoding") from error
-
-
-def _compressed_rgb(message: Any) -> NDArray[np.uint8]:
-    try:
-        image: Any = compressed_image_to_cvimage(message)
-        conversion = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
-        return np.asarray(cv2.cvtColor(image, conversion), dtype=np.uint8)
-    except (AssertionError, AttributeError, cv2.error) as error:
-        raise StreamError(
-            f"cannot decode the compressed image (format {getattr(message, 'format', '')!r})", "publish JPEG or PNG"
-        ) from error

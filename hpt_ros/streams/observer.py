@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ PATIENCE_NS = 500_000_000
 """How long after its time a tick can still be observed: buffers reach back this much further."""
 AHEAD_NS = 50_000_000
 """A stamp may be this far (or a period) ahead of the clock at arrival: nothing is measured in the future, but clocks differ a little."""
+
+Decoder = Callable[[bytes], Any]
+"""Serialized message -> the numpy array that a tick is given of it."""
 
 
 class StaleStreamError(StreamError):
@@ -52,7 +55,7 @@ class Observation:
 class _Stream:
     """One buffer with its decoder and what the last tick took from it."""
 
-    def __init__(self, spec: StreamSpec, history_ns: int, decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, spec: StreamSpec, history_ns: int, decode: Decoder) -> None:
         self.spec = spec
         self.decode = decode
         self.horizon_ns = spec.max_age_ns + spec.allowance_ns + history_ns + PATIENCE_NS + spec.frozen_after_ns
@@ -131,14 +134,16 @@ class Observer:
     At tick `t` a stream contributes its newest sample with `stamp <= t - allowance`, and one per policy period before
     that for the history; each must be younger than the stream's age budget. Messages are decoded when a tick uses them.
     One thread may push while another observes: a lock is held for the bookkeeping, not while decoding.
+    `decoders`: by stream key, in place of the usual ones.
     """
 
-    def __init__(self, embodiment: Embodiment) -> None:
+    def __init__(self, embodiment: Embodiment, decoders: Mapping[str, Decoder] | None = None) -> None:
         policy = embodiment.policy
         self._offsets_ns = [k * policy.period_ns for k in reversed(range(policy.observation_horizon))]
         self._embodiment = embodiment
         self._streams = {
-            spec.key: _Stream(spec, self._offsets_ns[0], _decoder(embodiment, spec)) for spec in embodiment.streams()
+            spec.key: _Stream(spec, self._offsets_ns[0], (decoders or {}).get(spec.key) or _decoder(embodiment, spec))
+            for spec in embodiment.streams()
         }
         self._lock = threading.Lock()
 
@@ -181,7 +186,7 @@ class Observer:
         return {key: stream.late for key, stream in self._streams.items()}
 
 
-def _decoder(embodiment: Embodiment, spec: StreamSpec) -> Callable[[bytes], Any]:
+def _decoder(embodiment: Embodiment, spec: StreamSpec) -> Decoder:
     if spec.key == "joints":
         return lambda raw: joint_positions(raw, embodiment.joints.names)
     gripper = embodiment.gripper

@@ -74,7 +74,7 @@ def finetune(
         DivergedError: a loss that is not finite.
     """
     folder = RunFolder(out, overwrite)
-    sets = [Demos.open(path) for path in demos]
+    sets = [Demos.open(path).decoded() for path in demos]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return train(

@@ -33,6 +33,8 @@ def test_show_tells_of_every_episode_and_of_the_set(demos: Path, capsys: pytest.
     assert "1 x 1, 1 x 0.5" in shown
     assert opened.fingerprint in shown
     assert "reach the cube" in shown
+    files = sum((demos / "images" / name).stat().st_size for name in ("wrist.bin", "wrist.spans.npy"))
+    assert f"wrist {files / 1e6:.1f} MB (received, {files / len(opened) / 1e3:.1f} kB a tick)" in shown
 
 
 def test_view_writes_an_episode_and_names_the_layout(

@@ -96,7 +96,8 @@ def test_same_input_gives_the_same_bytes(bags, tmp_path) -> None:
         "command.npy",
         "demos.json",
         "images/front.npy",
-        "images/wrist.npy",
+        "images/wrist.bin",
+        "images/wrist.spans.npy",
         "state.npy",
         "tick_ns.npy",
     }

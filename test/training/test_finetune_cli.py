@@ -32,6 +32,7 @@ def folder(demos: Any, tmp_path: Path) -> Path:
         "embodiment": embodiment_to(demos.embodiment),
         "fingerprint": fingerprint(demos.embodiment),
         "episodes": episodes,
+        "images": {name: {"form": "pixels"} for name in demos.images},
         "statistics": {},
         "sync": {},
     }

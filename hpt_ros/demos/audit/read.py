@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from hpt_ros.demos.audit.config import AuditConfig
 from hpt_ros.demos.audit.view import Array, Arrivals, EpisodeView, Frames, Refusal, Series
 from hpt_ros.demos.bag import EpisodeBag, episode_name
-from hpt_ros.demos.demos import Demos
+from hpt_ros.demos.demos import Demos, Episode
+from hpt_ros.demos.frames import EncodedFrames
+from hpt_ros.demos.frames import Frames as StoredFrames
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import StreamError
 from hpt_ros.streams import header_stamp_ns
@@ -45,7 +47,7 @@ def demos_views(demos: Demos, config: AuditConfig) -> Iterator[EpisodeView]:
         rows = slice(episode.start, episode.stop)
         time_s = (demos.tick_ns[rows] - demos.tick_ns[episode.start]) / 1e9
         state = Series(time_s, demos.state[rows].astype(np.float64))
-        cameras = {name: _ticked(pixels[rows], demos.tick_ns[rows], config) for name, pixels in demos.images.items()}
+        cameras = {name: _ticked(frames, episode, demos.tick_ns, config) for name, frames in demos.images.items()}
         yield EpisodeView(
             name=episode.source,
             embodiment=robot,
@@ -59,13 +61,13 @@ def demos_views(demos: Demos, config: AuditConfig) -> Iterator[EpisodeView]:
         )
 
 
-def _ticked(pixels: NDArray[np.uint8], tick_ns: NDArray[np.int64], config: AuditConfig) -> Frames:
-    """Frames (N, H, W, 3) as they were chosen for the ticks."""
+def _ticked(stored: StoredFrames, episode: Episode, tick_ns: NDArray[np.int64], config: AuditConfig) -> Frames:
+    """The frames that were chosen for the ticks; image files are told apart without decoding them."""
     builder = _FramesBuilder(config)
-    for at_ns, picture in zip(tick_ns.tolist(), pixels, strict=True):
-        frame = np.ascontiguousarray(picture)
-        builder.add(at_ns, zlib.crc32(frame.data), partial(np.asarray, frame))
-    return builder.frames(int(tick_ns[0]))
+    for i in range(episode.start, episode.stop):
+        data = stored.file(i) if isinstance(stored, EncodedFrames) else np.ascontiguousarray(stored[i])
+        builder.add(int(tick_ns[i]), zlib.crc32(data.data), partial(stored.__getitem__, i))
+    return builder.frames(int(tick_ns[episode.start]))
 
 
 class _BagReader:
