@@ -61,7 +61,7 @@ class Layout:
     @property
     def simulated(self) -> bool:
         """Whether it holds the simulator, and so needs a ROS domain of its own."""
-        return _SIM in self.processes
+        return _SIM in self.processes or _STANDIN in self.processes
 
     def resolve(self, given: Mapping[str, str]) -> dict[str, Value]:
         """Every argument's value.
@@ -94,6 +94,11 @@ _SIM = Process(
     "sim_node",
     "hpt_ros.sim.sim_node",
     {"embodiment": "embodiment", "task": "task", "seed": "seed", "speed": "speed"},
+)
+_STANDIN = Process(
+    "standin_node",
+    "hpt_ros.standin.standin_node",
+    {"embodiment": "embodiment", "task": "task", "seed": "seed"},
 )
 _COMMANDER = Process("commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment"})
 _POLICY = Process(
@@ -137,6 +142,12 @@ LAYOUTS = {
     layout.name: layout
     for layout in (
         Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED), (_SIM,)),
+        Layout(
+            "standin",
+            "the simulated Panda behind the controllers, gripper actions and robot state of a real one, to rehearse",
+            (_EMBODIMENT, _TASK, _SEED),
+            (_STANDIN,),
+        ),
         Layout("viewer", "a window on a simulated Panda that runs already", (_SIM_EMBODIMENT,), (_VIEWER,)),
         Layout(
             "policy",

@@ -193,8 +193,9 @@ class Policy:
 class Command:
     """How commands leave: rate [Hz], the arm's back-end and its topic, the gripper's back-end and its topic or action.
 
-    `frame` is the frame id of commanded poses. `gripper_*`: closing and opening speed [m/s], grasping force [N], and for
-    `gripper_command` what a metre of width is as a position.
+    `frame` is the frame id of commanded poses. `gripper_*`: closing and opening speed [m/s], grasping force [N], for
+    `gripper_command` what a metre of width is as a position, and for `franka_actions` whether the first `engage` homes it.
+    `unbraked` admits `joint_position` and `joint_velocity` on a real arm, which nothing stops when the commander dies.
     """
 
     rate_hz: float
@@ -209,6 +210,8 @@ class Command:
     gripper_speed_m_s: float = 0.1
     gripper_force_n: float = 20.0
     gripper_position_per_m: float = 0.5
+    gripper_homing: bool = False
+    unbraked: bool = False
 
     def __post_init__(self) -> None:
         check(50 <= self.rate_hz <= 500, "rate_hz", self.rate_hz, "50 to 500")
@@ -218,6 +221,12 @@ class Command:
             _check_topic(self.gripper_topic, "gripper_topic")
         check(0 < self.gripper_speed_m_s <= 0.2, "gripper_speed_m_s", self.gripper_speed_m_s, "above 0, at most 0.2")
         check(0 < self.gripper_force_n <= 70, "gripper_force_n", self.gripper_force_n, "above 0, at most 70")
+        check(
+            not self.gripper_homing or self.gripper_backend == "franka_actions",
+            "gripper_homing",
+            self.gripper_homing,
+            "true with gripper_backend franka_actions only",
+        )
         check(self.gripper_position_per_m != 0, "gripper_position_per_m", self.gripper_position_per_m, "not 0")
 
 
@@ -234,6 +243,23 @@ class RobotState:
         _check_topic(self.topic)
         check(0.01 <= self.max_age_s <= 2, "max_age_s", self.max_age_s, "0.01 to 2")
         check(0 <= self.min_success_rate <= 1, "min_success_rate", self.min_success_rate, "0 to 1")
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How the robot is brought back after an error, in this order: its own recovery (`action` or `service` on `topic`), its
+    hardware component set active again (franka_ros2 from 2.4 and 3.3 on; empty: it stays active), its controllers switched on.
+    """
+
+    kind: Literal["action", "service"]
+    topic: str
+    controllers: tuple[str, ...] = ()
+    hardware: str = ""
+    controller_manager: str = "/controller_manager"
+
+    def __post_init__(self) -> None:
+        _check_topic(self.topic)
+        _check_topic(self.controller_manager, "controller_manager")
 
 
 @dataclass(frozen=True)
@@ -292,6 +318,7 @@ class Embodiment:
     home_rad: tuple[float, ...]
     gripper: Gripper | None = None
     robot_state: RobotState | None = None
+    recovery: Recovery | None = None
     depth: tuple[DepthCamera, ...] = ()
     description: str = ""
     simulated: bool = field(default=False)

@@ -37,6 +37,8 @@ class Driver:
 
     At speed 1 a state's stamp is the ROS time at which it holds. At any other speed stamps are simulated time.
     Commands and outputs exclude each other, so that whoever sees the world sees one moment of one episode.
+    Other controllers than the simulated ones may take their place: `reference` gives joint positions and velocities at a
+    stamp and is asked before every step, `on_reset` is called when the arm was put elsewhere, both under `lock`.
 
     Args:
         joint_names: the arm's, in the order of the world's joints.
@@ -51,8 +53,10 @@ class Driver:
         self.stalls = 0
         self._speed, self._ros_now_ns = speed, ros_now_ns
         self._follower = JointTrajectoryFollower(joint_names, world.q)
+        self.reference: Callable[[int], tuple[ArrayLike, ArrayLike]] = self._follower.sample
+        self.on_reset: Callable[[], None] = lambda: self._follower.reset(self.world.q)
+        self.lock = threading.RLock()
         self._outputs: list[_Output] = []
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
         self._mark = self._mark_before = (time.monotonic_ns(), world.time_ns)
@@ -91,7 +95,7 @@ class Driver:
         Raises:
             TrajectoryRejected: as the controller would.
         """
-        with self._lock:
+        with self.lock:
             self._follower.accept(names, points, stamp_ns, self.stamp_ns)
 
     def hold(self, q: ArrayLike) -> None:
@@ -103,7 +107,7 @@ class Driver:
         target = np.asarray(q, dtype=float)
         if target.shape != (len(self._follower.names),) or not np.isfinite(target).all():
             raise CommandError(f"joint target {target.tolist()}, expected {len(self._follower.names)} finite angles")
-        with self._lock:
+        with self.lock:
             self._follower.reset(target)
 
     def set_gripper(self, width_m: Sequence[float]) -> None:
@@ -114,7 +118,7 @@ class Driver:
         """
         if len(width_m) != 1 or not np.isfinite(width_m[0]):
             raise CommandError(f"gripper command {list(width_m)}, expected one width in m")
-        with self._lock:
+        with self.lock:
             self.world.set_gripper_target(width_m[0])
 
     def reset(self, task: str, seed: int) -> int:
@@ -123,9 +127,9 @@ class Driver:
         Raises:
             ConfigError: no such task; the running episode goes on.
         """
-        with self._lock:
+        with self.lock:
             self.world.reset(task, seed)
-            self._follower.reset(self.world.q)
+            self.on_reset()
             return self.world.episode
 
     def _run(self) -> None:
@@ -139,7 +143,7 @@ class Driver:
     def _catch_up(self) -> bool:
         """Step to the present, at most a batch; whether that was not enough."""
         now_ns = time.monotonic_ns()
-        with self._lock:
+        with self.lock:
             if now_ns - self._mark[0] > _WINDOW_S * 1e9:
                 self._mark_before, self._mark = self._mark, (now_ns, self.world.time_ns)
                 self._follow_ros_clock()
@@ -155,7 +159,7 @@ class Driver:
 
     def _step(self) -> None:
         world = self.world
-        world.set_arm_target(*self._follower.sample(self.stamp_ns))
+        world.set_arm_target(*self.reference(self.stamp_ns))
         world.step()
         stamp_ns = self.stamp_ns
         for output in self._outputs:

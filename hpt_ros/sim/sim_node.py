@@ -43,8 +43,8 @@ class SimNode(HptNode):
     image_height, image_width [px], camera_rate_hz (0: as the embodiment expects).
     """
 
-    def __init__(self) -> None:
-        super().__init__("sim_node")
+    def __init__(self, name: str = "sim_node") -> None:
+        super().__init__(name)
         self.embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
         speed = self._number("speed", 1.0)
         check(0.01 <= speed <= 100, "speed", speed, "0.01 to 100")
@@ -100,8 +100,15 @@ class SimNode(HptNode):
         self.create_subscription(Float64MultiArray, streamed, self._on_joint_target, RELIABLE_1)
         if command.backend == "joint_trajectory":
             self.create_subscription(JointTrajectory, command.topic, self._on_trajectory, RELIABLE_1)
+        self._make_gripper_topic()
+        self._make_reset()
+
+    def _make_gripper_topic(self) -> None:
+        command = self.embodiment.command
         if command.gripper_backend == "topic":
             self.create_subscription(Float64MultiArray, command.gripper_topic, self._on_gripper, RELIABLE_10)
+
+    def _make_reset(self) -> None:
         self.create_service(ResetScene, "/hpt_ros/sim/reset", self._on_reset)
 
     def _make_cameras(self, size_px: tuple[int, int]) -> CameraThread:
@@ -118,11 +125,14 @@ class SimNode(HptNode):
             list(self._outlets),
             size_px,
             wanted=lambda: [name for name, outlet in self._outlets.items() if outlet.wanted],
-            deliver=lambda name, stamp_ns, image: self._outlets[name].publish(stamp_ns, image),
+            deliver=self._deliver_picture,
         )
         world = self._driver.world
         self._driver.every(round(1e9 / rate_hz), lambda stamp_ns: thread.offer(stamp_ns, world.snapshot()))
         return thread
+
+    def _deliver_picture(self, name: str, stamp_ns: int, image: Any) -> None:
+        self._outlets[name].publish(stamp_ns, image)
 
     def _publish_clock(self, stamp_ns: int) -> None:
         message = Clock()

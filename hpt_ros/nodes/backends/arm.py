@@ -107,10 +107,10 @@ class ArrayBackend(ArmBackend):
 
 
 class PositionBackend(ArrayBackend):
-    """A forward position controller. When the sender dies nothing brakes, hence for simulated arms only.
+    """A forward position controller. When the sender dies nothing brakes, hence for simulated arms only, or with `command.unbraked`.
 
     Raises:
-        ConfigError: the embodiment is not a simulated one.
+        ConfigError: the embodiment is a real arm without `command.unbraked`.
     """
 
     def __init__(self, node: Node, embodiment: Embodiment) -> None:
@@ -119,10 +119,10 @@ class PositionBackend(ArrayBackend):
 
 
 class VelocityBackend(ArmBackend):
-    """A forward velocity controller. When the sender dies the arm drives on, hence for simulated arms only.
+    """A forward velocity controller. When the sender dies the arm drives on, hence for simulated arms only, or with `command.unbraked`.
 
     Raises:
-        ConfigError: the embodiment is not a simulated one.
+        ConfigError: the embodiment is a real arm without `command.unbraked`.
     """
 
     message_class = Float64MultiArray
@@ -152,11 +152,11 @@ def make_arm_backend(node: Node, embodiment: Embodiment) -> ArmBackend:
 
 def _require_simulated(embodiment: Embodiment, consequence: str) -> None:
     check(
-        embodiment.simulated,
+        embodiment.simulated or embodiment.command.unbraked,
         "command.backend",
         embodiment.command.backend,
         "joint_trajectory, crisp_joint, crisp_pose or multipanda_joint on a real arm",
-        f"streamed set-points carry no brake: if the commander dies, {consequence}",
+        f"streamed set-points carry no brake: if the commander dies, {consequence}; command.unbraked: true admits it",
     )
 
 

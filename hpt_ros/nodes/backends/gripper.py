@@ -7,27 +7,35 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.schema import Command
-from hpt_ros.errors import MissingDependencyError
+from hpt_ros.errors import BusyError, MissingDependencyError
 from hpt_ros.nodes.runtime import RELIABLE_1
 
 _ANYTHING_M = 0.08  # grasp tolerance that takes whatever is between the fingers
+_HOMING_TIMEOUT_S = 30.0
 _RESULT_TIMEOUT_S = 10.0  # a width that cannot be reached keeps libfranka busy for minutes
 
 
 class GripperWorker:
-    """Sends widths from a thread of its own, so that a gripper that blocks cannot hold up the arm. The newest width wins."""
+    """Sends widths from a thread of its own, so that a gripper that blocks cannot hold up the arm. The newest width wins.
 
-    def __init__(self, send: Callable[[float], None]) -> None:
-        self._send = send
+    Args:
+        send: brings a width [m] to the gripper; may block.
+        home: finds the ends of the fingers' way and says whether it did; may block. None: not needed.
+    """
+
+    def __init__(self, send: Callable[[float], None], home: Callable[[], bool] | None = None) -> None:
+        self._send, self._home = send, home
         self._width_m: float | None = None
         self._wake = threading.Condition()
-        self._stopping = False
+        self._stopping = self._homing = False
+        self._homed = home is None
         self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
         self._thread.start()
 
@@ -36,6 +44,19 @@ class GripperWorker:
         with self._wake:
             self._width_m = width_m
             self._wake.notify()
+
+    def require_homed(self) -> None:
+        """Begin to home the fingers if that has not been done.
+
+        Raises:
+            BusyError: they are not homed yet.
+        """
+        with self._wake:
+            if self._homed:
+                return
+            self._homing = True
+            self._wake.notify()
+        raise BusyError("the gripper is being homed: its fingers close and open", "engage again when they are open")
 
     def stop(self) -> None:
         """End the thread."""
@@ -47,10 +68,14 @@ class GripperWorker:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._width_m is not None or self._stopping)
+                self._wake.wait_for(lambda: self._width_m is not None or self._homing or self._stopping)
                 if self._stopping:
                     return
-                width_m, self._width_m = self._width_m, None
+                homing, width_m, self._width_m = self._homing, self._width_m, None
+            if homing and self._home:
+                homed = self._home()
+                with self._wake:
+                    self._homed, self._homing = homed, False
             if width_m is not None:
                 self._send(width_m)
 
@@ -74,26 +99,40 @@ class ActionGripper:
     def send(self, width_m: float) -> None:
         """Send a goal and wait for its end; called in the gripper's thread."""
         name, goal = self._goal_for(width_m)
+        self.run(name, goal, f"to {width_m:.3f} m")
+
+    def run(self, name: str, goal: Any, what: str = "", timeout_s: float = _RESULT_TIMEOUT_S) -> bool:
+        """Run one action to its end; whether it succeeded. It is cancelled when it takes too long."""
         client, log = self._clients[name], self._node.get_logger()
+        label = " ".join(word for word in (name or "the command", what) if word)
         if not client.server_is_ready():
-            log.error(f"gripper: no action server for {name or 'the command'}", throttle_duration_sec=1.0)
-            return
+            log.error(f"gripper: no action server for {label}", throttle_duration_sec=1.0)
+            return False
         ended = threading.Event()
         handle: list[Any] = []
+        status: list[int] = []
+
+        def on_ended(future: Any) -> None:
+            status.append(future.result().status)
+            ended.set()
 
         def on_accepted(future: Any) -> None:
             handle.append(future.result())
             if not handle[0].accepted:
-                log.error(f"gripper: the server refused {name or 'the command'} to {width_m:.3f} m")
+                log.error(f"gripper: the server refused {label}")
                 ended.set()
                 return
-            handle[0].get_result_async().add_done_callback(lambda _: ended.set())
+            handle[0].get_result_async().add_done_callback(on_ended)
 
         client.send_goal_async(goal).add_done_callback(on_accepted)
-        if not ended.wait(_RESULT_TIMEOUT_S):
-            log.warning(f"gripper: {name or 'the command'} did not end in {_RESULT_TIMEOUT_S:g} s: cancelled")
+        if not ended.wait(timeout_s):
+            log.warning(f"gripper: {label} did not end in {timeout_s:g} s: cancelled")
             if handle:
                 handle[0].cancel_goal_async()
+            return False
+        if status and status[0] != GoalStatus.STATUS_SUCCEEDED:
+            log.warning(f"gripper: {label} did not succeed")
+        return status == [GoalStatus.STATUS_SUCCEEDED]
 
 
 def make_gripper_worker(node: Node, embodiment: Embodiment) -> GripperWorker | None:
@@ -105,8 +144,15 @@ def make_gripper_worker(node: Node, embodiment: Embodiment) -> GripperWorker | N
     command = embodiment.command
     if command.gripper_backend == "none":
         return None
-    makers = {"topic": _topic_sender, "franka_actions": _franka_sender, "gripper_command": _gripper_command_sender}
-    return GripperWorker(makers[command.gripper_backend](node, command))
+    if command.gripper_backend == "topic":
+        return GripperWorker(_topic_sender(node, command))
+    if command.gripper_backend == "gripper_command":
+        return GripperWorker(_gripper_command_gripper(node, command).send)
+    gripper = _franka_gripper(node, command)
+    if not command.gripper_homing:
+        return GripperWorker(gripper.send)
+    goal = _actions("franka_msgs", "franka_actions").Homing.Goal()
+    return GripperWorker(gripper.send, lambda: gripper.run("homing", goal, timeout_s=_HOMING_TIMEOUT_S))
 
 
 def _topic_sender(node: Node, command: Command) -> Callable[[float], None]:
@@ -114,7 +160,7 @@ def _topic_sender(node: Node, command: Command) -> Callable[[float], None]:
     return lambda width_m: publisher.publish(Float64MultiArray(data=[width_m]))
 
 
-def _franka_sender(node: Node, command: Command) -> Callable[[float], None]:
+def _franka_gripper(node: Node, command: Command) -> ActionGripper:
     """Opens with Move; closes with Grasp, which keeps its force on whatever it finds."""
     actions = _actions("franka_msgs", "franka_actions")
 
@@ -125,10 +171,11 @@ def _franka_sender(node: Node, command: Command) -> Callable[[float], None]:
         goal.epsilon.inner = goal.epsilon.outer = _ANYTHING_M
         return "grasp", goal
 
-    return ActionGripper(node, command.gripper_topic, {"move": actions.Move, "grasp": actions.Grasp}, goal_for).send
+    kinds = {"move": actions.Move, "grasp": actions.Grasp, "homing": actions.Homing}
+    return ActionGripper(node, command.gripper_topic, kinds, goal_for)
 
 
-def _gripper_command_sender(node: Node, command: Command) -> Callable[[float], None]:
+def _gripper_command_gripper(node: Node, command: Command) -> ActionGripper:
     """control_msgs/GripperCommand; `position` is `gripper_position_per_m` times the width: 0.5 for the Franka Hand's fingers."""
     actions = _actions("control_msgs", "gripper_command")
 
@@ -138,7 +185,7 @@ def _gripper_command_sender(node: Node, command: Command) -> Callable[[float], N
         goal.command.max_effort = command.gripper_force_n
         return "", goal
 
-    return ActionGripper(node, command.gripper_topic, {"": actions.GripperCommand}, goal_for).send
+    return ActionGripper(node, command.gripper_topic, {"": actions.GripperCommand}, goal_for)
 
 
 def _actions(package: str, backend: str) -> Any:

@@ -1,0 +1,18 @@
+# ROS 2's wheels bake the include directories of the machine that built them into their Python targets. A directory
+# that does not exist is dropped; on a ROS distribution every one exists and nothing changes.
+function(hpt_ros_drop_missing_include_dirs)
+  get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
+  foreach(target IN LISTS targets)
+    get_target_property(dirs ${target} INTERFACE_INCLUDE_DIRECTORIES)
+    if(dirs)
+      set(keep "")
+      foreach(dir IN LISTS dirs)
+        if(dir MATCHES "\\$<" OR EXISTS "${dir}")
+          list(APPEND keep "${dir}")
+        endif()
+      endforeach()
+      set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${keep}")
+    endif()
+  endforeach()
+endfunction()
+hpt_ros_drop_missing_include_dirs()

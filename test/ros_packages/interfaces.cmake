@@ -1,0 +1,11 @@
+# Generates a package's interfaces for C and Python alone: rclpy uses nothing else, and C++ would double the time.
+find_package(ament_cmake REQUIRED)
+find_package(rosidl_default_generators REQUIRED)
+foreach(dependency IN LISTS dependencies)
+  find_package(${dependency} REQUIRED)
+endforeach()
+file(GLOB interfaces RELATIVE "${CMAKE_CURRENT_SOURCE_DIR}" CONFIGURE_DEPENDS "msg/*.msg" "srv/*.srv" "action/*.action")
+list(FILTER AMENT_EXTENSIONS_rosidl_generate_idl_interfaces EXCLUDE REGEX "_cpp:|_introspection_")
+rosidl_generate_interfaces(${PROJECT_NAME} ${interfaces} DEPENDENCIES ${dependencies})
+ament_package()
+include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/drop_missing_include_dirs.cmake")

@@ -1,0 +1,72 @@
+"""Every back-end over real topics: commander and stand-in as processes, motion arrives, the robot does not stop by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpt_ros.embodiment import load_embodiment
+
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
+pytest.importorskip("franka_msgs", reason="needs franka_msgs (make setup builds it)")
+
+from rehearsal import Rehearsal, Start, rehearse, variant, wait_until
+
+from hpt_ros.control.robot_health import MODES
+
+Rehearse = Callable[..., Rehearsal]
+STEP = np.array([0.15, 0.1, -0.1, 0.15, 0.1, -0.1, 0.15])
+
+
+@pytest.fixture
+def bring_up(ros_env: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rehearse]:
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOG_DIR"):
+        monkeypatch.setenv(name, ros_env[name])
+    with ExitStack() as stack:
+
+        def bring_up(path: Path, *standin: str) -> Rehearsal:
+            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *standin)
+            start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}")
+            return stack.enter_context(rehearse(int(ros_env["ROS_DOMAIN_ID"]), load_embodiment(path)))
+
+        yield bring_up
+
+
+def test_fr3_moves_grips_and_comes_back_from_an_error(bring_up: Rehearse, tmp_path: Path) -> None:
+    robot = bring_up(variant(tmp_path, "fr3", gripper_homing=True))
+    wait_until(lambda: robot.status is not None and robot.heard, "status and joints")
+    assert "being homed" in robot.wish("engage").message
+    robot.engage()
+    home = robot.q
+    robot.go(home + STEP)
+
+    robot.width_m = 0.0
+    wait_until(lambda: robot.measured_width_m < 0.005, "a closed hand", lambda: robot.measured_width_m)
+    robot.width_m = 0.08
+    wait_until(lambda: robot.measured_width_m > 0.075, "an open hand", lambda: robot.measured_width_m)
+    assert MODES.index("REFLEX") not in robot.modes
+    assert MODES.index("MOVE") in robot.modes
+
+    robot.inject(error="cartesian_reflex")
+    wait_until(lambda: robot.status.state == "FAULT", "fault")
+    assert "cartesian_reflex" in robot.status.reason
+    robot.target = None
+    assert robot.wish("reset").success
+    assert "cartesian_reflex" in robot.wish("engage").message
+    answer = robot.wish("recover_errors")
+    assert answer.success, answer.message
+    wait_until(lambda: robot.state.robot_mode == MODES.index("IDLE"), "recovery")
+    robot.engage()
+    robot.go(home)
+
+
+@pytest.mark.parametrize("preset", ["fr3_crisp", "fr3_crisp_pose", "panda_multipanda"])
+def test_impedance_controllers_follow(bring_up: Rehearse, tmp_path: Path, preset: str) -> None:
+    robot = bring_up(variant(tmp_path, preset, gripper_backend="none"))
+    robot.engage()
+    robot.go(robot.q + STEP, 0.05 if preset == "fr3_crisp_pose" else 0.02)
+    assert MODES.index("REFLEX") not in robot.modes
