@@ -7,7 +7,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from hpt_ros.configuration import check
@@ -15,6 +14,7 @@ from hpt_ros.embodiment import StreamSpec, load_embodiment
 from hpt_ros.embodiment.schema import JOINT_STATE
 from hpt_ros.errors import HptRosError
 from hpt_ros.msg import EpisodeStatus
+from hpt_ros.nodes.namespace import NamespacedNode
 from hpt_ros.nodes.recorder_inputs import Arrival, Input
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 from hpt_ros.recording.checks import TopicView, reasons_against_start
@@ -62,7 +62,7 @@ class RecorderNode(HptNode):
         )
         self._extra = [name for name in self.declare_parameter("extra_topics", [""]).value if name]
         # no executor spins this node: its subscriptions are emptied by a timer, at a fifth of the cost of callbacks
-        self._listener = Node("recorder_inputs", start_parameter_services=False, enable_rosout=False)
+        self._listener = NamespacedNode("recorder_inputs", start_parameter_services=False, enable_rosout=False)
         self._inputs: dict[str, Input] = {}
         self._add_contract_topics()
         prepare_types(i.msgtype for i in self._inputs.values())

@@ -16,13 +16,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import ConfigError, HptRosError
+from hpt_ros.nodes.namespace import NamespacedNode
 
 RELIABLE_1 = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 RELIABLE_10 = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _SPIN_S = 0.2  # EventsExecutor without a finite time-out spins for ever in the wheels (glibc 2.28 builds)
 
 
-class HptNode(Node):
+class HptNode(NamespacedNode):
     """A node with threads or files to end; `close` is called once, and only if the constructor came to its end."""
 
     def close(self) -> None:

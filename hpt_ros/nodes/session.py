@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import rclpy
-from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from hpt_ros.errors import StreamError, WaitError
 from hpt_ros.msg import CommanderStatus, EpisodeStatus, PolicyStatus, SimStatus
+from hpt_ros.nodes.namespace import NamespacedNode
 from hpt_ros.nodes.runtime import RELIABLE_10, make_executor
 from hpt_ros.srv import ResetScene, StartEpisode, StopEpisode
 
@@ -23,6 +24,7 @@ _STATUS = {
     "policy": PolicyStatus,
     "sim": SimStatus,
 }
+NAMESPACE_VARIABLE = "HPT_ROS_NAMESPACE"
 _POLL_S = 0.005
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ T = TypeVar("T")
 class Session:
     """Latest status of each node, and their services with time-outs; a context manager with its own executor thread.
 
-    `domain_id` None takes ROS_DOMAIN_ID.
+    `domain_id` None takes ROS_DOMAIN_ID; the nodes' namespace is HPT_ROS_NAMESPACE.
     `check` is called while waiting, so that the death of a process ends the wait at once.
     """
 
@@ -42,7 +44,9 @@ class Session:
 
     def __enter__(self) -> Session:
         rclpy.init(args=[], domain_id=self._domain_id, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node("hpt_ros_session", start_parameter_services=False)
+        self.node = NamespacedNode(
+            "hpt_ros_session", namespace=os.environ.get(NAMESPACE_VARIABLE, ""), start_parameter_services=False
+        )
         for name, message in _STATUS.items():
             self.node.create_subscription(
                 message, f"/hpt_ros/{name}/status", lambda m, n=name: self.latest.__setitem__(n, m), RELIABLE_10

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from hpt_ros.embodiment.schema import Command
+from hpt_ros.nodes.namespace import under
 from hpt_ros.sim.driver import Driver
 from hpt_ros.sim.tasks import MAX_WIDTH_M
 
@@ -84,7 +85,13 @@ class HandServers:
         driver.every(TICK_NS, self.fingers.tick)
 
     def _serve(self, kind: Any, name: str, execute: Any) -> None:
-        ActionServer(self._node, kind, name, execute_callback=execute, cancel_callback=lambda _: CancelResponse.REJECT)
+        ActionServer(
+            self._node,
+            kind,
+            under(self._node, name),
+            execute_callback=execute,
+            cancel_callback=lambda _: CancelResponse.REJECT,
+        )
 
     async def _drive(self, width_m: float) -> float:
         """The width at rest, after the goals before this one."""

@@ -11,6 +11,7 @@ from rclpy.node import Node
 
 from hpt_ros.embodiment.schema import Recovery
 from hpt_ros.errors import HptRosError
+from hpt_ros.nodes.namespace import under
 from hpt_ros.sim.driver import Driver
 from hpt_ros.standin.robot import Robot
 
@@ -26,7 +27,7 @@ class RecoveryServers:
         self.steps: list[str] = []
         if contract.kind == "action":
             kind = import_module("franka_msgs.action").ErrorRecovery
-            ActionServer(node, kind, contract.topic, execute_callback=self._on_action)
+            ActionServer(node, kind, under(node, contract.topic), execute_callback=self._on_action)
         else:
             kind = import_module("franka_msgs.srv").ErrorRecovery
             node.create_service(kind, contract.topic, self._on_service)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 import yaml
 
 from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint, load_embodiment
@@ -39,6 +38,7 @@ class Rehearsal:
     """A node that plays the policy: it asks for `target` (7,) [rad] and `width_m`, and remembers what it hears."""
 
     def __init__(self, embodiment: Embodiment, namespace: str = "") -> None:
+        import rclpy
         from hpt_ros.msg import ActionChunk, CommanderStatus
         from sensor_msgs.msg import JointState
 
@@ -148,11 +148,11 @@ class Rehearsal:
 
         wait_until(engaged, "engagement", lambda: answers)
 
-    def go(self, target: np.ndarray, tolerance_rad: float = 0.02) -> None:
-        """Ask for joints (7,) [rad] until the arm is there."""
+    def go(self, target: np.ndarray, view: Callable[[np.ndarray], np.ndarray] = lambda q: q) -> None:
+        """Ask for joints (7,) [rad] until the arm is there, as far as `view` tells."""
         self.target = target
         wait_until(
-            lambda: np.abs(self.q - target).max() < tolerance_rad,
+            lambda: np.abs(view(self.q) - view(target)).max() < 0.02,
             "arrival",
             lambda: (self.status.state, self.status.reason, (self.q - target).round(3).tolist()),
         )
@@ -169,6 +169,7 @@ def wait_until(condition: Callable[[], Any], what: str, details: Callable[[], An
 @contextmanager
 def rehearse(domain_id: int, embodiment: Embodiment, namespace: str = "") -> Iterator[Rehearsal]:
     """A rehearsal whose node is spun in a thread."""
+    import rclpy
     from rclpy.signals import SignalHandlerOptions
 
     from hpt_ros.nodes.runtime import make_executor

@@ -62,7 +62,10 @@ def test_a_gentle_trajectory_is_followed() -> None:
     ("points", "flag"),
     [
         ([(0.05, HOME + 0.2, AT_REST, None)], "joint_motion_generator_velocity_discontinuity"),
-        ([(1.0, HOME + 0.2, None, None)], "joint_motion_generator_velocity_discontinuity"),  # linear: a step in velocity
+        (
+            [(1.0, HOME + 0.2, None, None)],
+            "joint_motion_generator_velocity_discontinuity",
+        ),  # linear: a step in velocity
         ([(2.0, HOME + 3.5, AT_REST, None)], "joint_motion_generator_velocity_limits_violation"),
         ([(3.5, HOME + 2.4, AT_REST, None)], "joint_motion_generator_position_limits_violation"),
     ],
@@ -76,7 +79,10 @@ def test_a_motion_beyond_the_limits_is_a_reflex_with_its_flag(points: list[Any],
 
 
 def test_the_position_interface_knows_steps_in_acceleration() -> None:
-    points = [(0.2, HOME + 0.14, np.full(7, 1.4), None), (0.4, HOME + 0.28, AT_REST, None)]  # from 7 to -7 rad/s^2 at once
+    points = [
+        (0.2, HOME + 0.14, np.full(7, 1.4), None),
+        (0.4, HOME + 0.28, AT_REST, None),
+    ]  # from 7 to -7 rad/s^2 at once
     followed, stopped = trajectory(points), trajectory(points, jerk=True)
     for robot in (followed, stopped):
         run(robot, 600, 5 * MS)

@@ -15,6 +15,7 @@ from std_msgs.msg import Float64MultiArray
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.schema import Command
 from hpt_ros.errors import BusyError, MissingDependencyError
+from hpt_ros.nodes.namespace import under
 from hpt_ros.nodes.runtime import RELIABLE_1
 
 _ANYTHING_M = 0.08  # grasp tolerance that takes whatever is between the fingers
@@ -93,7 +94,8 @@ class ActionGripper:
     ) -> None:
         self._node, self._goal_for = node, goal_for
         self._clients = {
-            name: ActionClient(node, kind, f"{topic}/{name}" if name else topic) for name, kind in action_types.items()
+            name: ActionClient(node, kind, under(node, f"{topic}/{name}" if name else topic))
+            for name, kind in action_types.items()
         }
 
     def send(self, width_m: float) -> None:

@@ -1,4 +1,4 @@
-"""How a real robot is brought back after an error, by what its embodiment says of it."""
+"""How franka_ros2 and its forks are brought back after an error."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
 
-from hpt_ros.control.recovery import RecoveryPort
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.schema import Recovery
 from hpt_ros.errors import HptRosError, MissingDependencyError
+from hpt_ros.nodes.namespace import under
 
 _SUCCEEDED = 4  # action_msgs/GoalStatus
 
@@ -36,7 +35,7 @@ class FrankaRecovery:
         self._contract = contract
         self._deadline_s = 0.0
         if contract.kind == "action":
-            self._action = ActionClient(node, _package("franka_msgs.action").ErrorRecovery, contract.topic)
+            self._action = ActionClient(node, _package("franka_msgs.action").ErrorRecovery, under(node, contract.topic))
         else:
             self._service = node.create_client(_package("franka_msgs.srv").ErrorRecovery, contract.topic)
         if contract.hardware or contract.controllers:
@@ -48,7 +47,7 @@ class FrankaRecovery:
             self._switch = node.create_client(self._manager.SwitchController, f"{name}/switch_controller")
 
     def recover(self, timeout_s: float) -> str:
-        """As `RecoveryPort`. Each step waits for the one before.
+        """What `control.recovery.RecoveryPort` asks for: each step waits for the one before; what was done.
 
         Raises:
             RecoveryFailed: names the step.
@@ -112,11 +111,6 @@ class FrankaRecovery:
     def _require(self, good: bool, step: str, why: str) -> None:
         if not good:
             raise RecoveryFailed(f"recovery: {step} failed: {why}", "clear it with the robot's own tools (Desk)")
-
-
-def make_recovery(node: Node, embodiment: Embodiment) -> RecoveryPort | None:
-    """The port for the embodiment's `recovery`; None if it has nothing to recover with."""
-    return FrankaRecovery(node, embodiment.recovery) if embodiment.recovery else None
 
 
 def _package(module: str) -> Any:
