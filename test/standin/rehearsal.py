@@ -22,11 +22,11 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def variant(folder: Path, preset: str, **command: Any) -> Path:
     """A preset at rates that a busy machine keeps up with, without cameras, with entries of `command` changed."""
     data = embodiment_to(load_embodiment(preset))
-    data["joints"]["timing"] |= {"rate_hz": 200.0, "max_age_s": 0.3}
+    data["joints"]["timing"] |= {"rate_hz": 200.0, "max_age_s": 1.5}
     data["gripper"]["timing"] |= {"max_age_s": 1.0}
     if data.get("robot_state"):
-        data["robot_state"]["max_age_s"] = 1.0
-    data["safety"]["policy_timeout_s"] = 1.0
+        data["robot_state"]["max_age_s"] = 2.0
+    data["safety"]["policy_timeout_s"] = 2.0
     data["cameras"] = []
     data["command"] |= command
     path = folder / f"{preset}.yaml"
