@@ -142,12 +142,6 @@ LAYOUTS = {
     layout.name: layout
     for layout in (
         Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED), (_SIM,)),
-        Layout(
-            "standin",
-            "the simulated Panda behind the controllers, gripper actions and robot state of a real one, to rehearse",
-            (_EMBODIMENT, _TASK, _SEED),
-            (_STANDIN,),
-        ),
         Layout("viewer", "a window on a simulated Panda that runs already", (_SIM_EMBODIMENT,), (_VIEWER,)),
         Layout(
             "policy",
@@ -199,6 +193,12 @@ LAYOUTS = {
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
             ),
             (_COMMANDER, _TELEOP, _RECORDER),
+        ),
+        Layout(
+            "standin",
+            "the simulated Panda behind the controllers, gripper actions and robot state of a real one, to rehearse",
+            (_EMBODIMENT, _TASK, _SEED),
+            (_STANDIN,),
         ),
     )
 }

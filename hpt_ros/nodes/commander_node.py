@@ -138,6 +138,8 @@ class CommanderNode(HptNode):
         try:
             if name in ("engage", "resume", "home"):
                 self._refuse_conflicts()
+            if name == "engage" and self._gripper_worker:
+                self._gripper_worker.require_homed()
             self._inbox.put(act)
             wait([answer], timeout=_ANSWER_S)
             if answer.cancel():  # a wish that was not granted in time is never granted

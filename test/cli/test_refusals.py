@@ -18,7 +18,10 @@ def run(*arguments: object, cwd=None) -> subprocess.CompletedProcess[str]:
         (("up", "policy"), "add checkpoint:=..."),
         (("up", "sim", "task=reach"), "name:=value"),
         (("convert", "nowhere", "--embodiment", "sim_panda", "--out", "demos"), "nowhere"),
-        (("convert", ".", "--embodiment", "ur5", "--out", "demos"), "fr3, panda, sim_panda"),
+        (
+            ("convert", ".", "--embodiment", "ur5", "--out", "demos"),
+            "fr3_crisp_pose, panda, panda_multipanda, sim_panda",
+        ),
         (("finetune", "nowhere", "--out", "run"), "nowhere"),
         (("evaluate", "nowhere", "--out", "eval"), "nowhere"),
         (("record", "--sim", "--task", "juggle", "--bags", "bags"), "reach, lift, push"),

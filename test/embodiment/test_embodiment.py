@@ -76,7 +76,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="fr3, panda, sim_panda"):
+    with pytest.raises(ConfigError, match="fr3_crisp_pose, panda, panda_multipanda, sim_panda"):
         load_embodiment("kuka")
 
 

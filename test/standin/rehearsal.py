@@ -136,8 +136,8 @@ class Rehearsal:
         answer = self.call(SetParameters, f"{self.namespace}/standin_node/set_parameters", request)
         assert all(result.successful for result in answer.results), answer
 
-    def engage(self) -> None:
-        """Until the commander has taken the arm over."""
+    def engage(self) -> list[str]:
+        """Until the commander has taken the arm over; what it said before."""
         wait_until(lambda: self.status is not None and self.heard, "status and joints")
         answers: list[str] = []
 
@@ -146,7 +146,8 @@ class Rehearsal:
             answers.append(answer.message)
             return bool(answer.success)
 
-        wait_until(engaged, "engagement", lambda: answers)
+        wait_until(engaged, "engagement", lambda: answers[-1:])
+        return answers
 
     def go(self, target: np.ndarray, view: Callable[[np.ndarray], np.ndarray] = lambda q: q) -> None:
         """Ask for joints (7,) [rad] until the arm is there, as far as `view` tells."""
