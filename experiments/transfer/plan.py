@@ -1,0 +1,92 @@
+"""What is run: the large variant for a night, the small one for minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["pretrained", "scratch", "no_trunk"]
+METHODS: tuple[Method, ...] = ("pretrained", "scratch", "no_trunk")
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of the experiment.
+
+    pretrain_on: (robot, task) of each domain; `task` is the one that the held-out robot learns, and no domain has it.
+    pretrain_seeds: seed s of fine-tuning starts from the trunk of pre-training seed s modulo their number.
+    trials: closed-loop trials of each fine-tuned policy, from random starts that no demonstration had.
+    check_demos: demonstrations that nothing is trained on, for the error in open loop.
+    """
+
+    name: str
+    pretrain_on: tuple[tuple[str, str], ...]
+    task: str
+    demos_each: int
+    pretrain_steps: int
+    draws: int
+    pretrain_seeds: int
+    counts: tuple[int, ...]
+    steps: int
+    trials: int
+    pixels: int
+    embed_dim: int
+    num_blocks: int
+    tokens: int
+    check_demos: int = 10
+    batch_size: int = 32
+    lr: float = 1e-3
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every fine-tuned policy."""
+        return [Cell(m, count, seed) for seed in SEEDS for count in self.counts for m in METHODS]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One policy of the held-out robot."""
+
+    method: Method
+    demos: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.method}_{self.demos}_{self.seed}"
+
+
+QUICK = Plan(
+    name="quick",
+    pretrain_on=(("left", "lift"), ("long", "push"), ("high", "lift"), ("wrist_only", "push")),
+    task="reach",
+    demos_each=16,
+    pretrain_steps=500,
+    draws=2,
+    pretrain_seeds=1,
+    counts=(10, 50),
+    steps=500,
+    trials=20,
+    pixels=48,
+    embed_dim=64,
+    num_blocks=2,
+    tokens=4,
+)
+FULL = Plan(
+    name="full",
+    pretrain_on=tuple((robot, task) for robot in ("left", "long", "high", "wrist_only") for task in ("lift", "push")),
+    task="reach",
+    demos_each=60,
+    pretrain_steps=8000,
+    draws=2,
+    pretrain_seeds=3,
+    counts=(10, 25, 50),
+    steps=1500,
+    trials=100,
+    pixels=64,
+    embed_dim=128,
+    num_blocks=4,
+    tokens=16,
+)

@@ -1,0 +1,90 @@
+"""Demonstrations of the scripted expert, written as `hpt-ros convert` writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from experiments.transfer.robots import Robot
+from hpt_ros import __version__
+from hpt_ros.demos import Demos, Episode
+from hpt_ros.demos.align import Row
+from hpt_ros.demos.store import FORMAT_VERSION, INDEX, RowsWriter, statistics
+from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint
+from hpt_ros.paths import whole_folder
+from hpt_ros.sim.coverage import spread_seeds
+from hpt_ros.sim.offline import OfflineScene, Sample
+from hpt_ros.streams import Observation
+
+FIRST_DEMO_SEED, FIRST_TRIAL_SEED, FIRST_CHECK_SEED = 0, 1_000_000, 2_000_000
+
+
+def record(folder: Path, robot: Robot, task: str, count: int, pixels: int) -> None:
+    """`count` successful demonstrations from starts that are spread evenly."""
+    _record(folder, robot, task, spread_seeds(task, FIRST_DEMO_SEED), count, pixels)
+
+
+def record_checks(folder: Path, robot: Robot, task: str, count: int, pixels: int) -> None:
+    """Demonstrations from random starts that nothing is trained on."""
+    _record(folder, robot, task, range(FIRST_CHECK_SEED, FIRST_CHECK_SEED + 1000), count, pixels)
+
+
+def shorten(source: Path, folder: Path, count: int) -> None:
+    """A set of the first `count` demonstrations of another."""
+    demos = Demos.open(source)
+    with whole_folder(folder) as new:
+        with RowsWriter(new, demos.embodiment) as writer:
+            writer.extend(source, 0, demos.episodes[count - 1].stop)
+        _write_index(new, demos.embodiment, list(demos.episodes[:count]))
+
+
+def _record(folder: Path, robot: Robot, task: str, seeds: Iterable[int], count: int, pixels: int) -> None:
+    embodiment = robot.embodiment(pixels)
+    episodes: list[Episode] = []
+    with (
+        whole_folder(folder) as new,
+        OfflineScene(task, embodiment, (pixels, pixels), variant=robot.variant) as scene,
+    ):
+        with RowsWriter(new, embodiment) as writer:
+            for seed, samples in islice(_successes(scene, seeds), count):
+                start = writer.rows
+                for number, sample in enumerate(samples):
+                    writer.append(_row(sample, start + number))
+                instruction = scene.world.task.instruction
+                source = f"seed {seed}"
+                episodes.append(
+                    Episode(start, writer.rows, 1.0, task, instruction, "expert", "success", __version__, source)
+                )
+        _write_index(new, embodiment, episodes)
+
+
+def _successes(scene: OfflineScene, seeds: Iterable[int]) -> Iterable[tuple[int, list[Sample]]]:
+    for seed in seeds:
+        samples = list(scene.run_expert(seed))
+        if scene.world.success:
+            yield seed, samples
+
+
+def _row(sample: Sample, number: int) -> Row:
+    images = {name: image[None] for name, image in sample.images.items()}
+    return Row(Observation(number, sample.state[None], images, {}), sample.target, 0)
+
+
+def _write_index(folder: Path, embodiment: Embodiment, episodes: list[Episode]) -> None:
+    index = {
+        "format": FORMAT_VERSION,
+        "embodiment": embodiment_to(embodiment),
+        "fingerprint": fingerprint(embodiment),
+        "episodes": [asdict(episode) for episode in episodes],
+        "skipped": [],
+        "statistics": statistics(folder),
+        "sync": {},
+        "provenance": {"software": f"hpt_ros {__version__}", "simulated": "scripted expert, without ROS"},
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+    assert np.load(folder / "state.npy").shape[0] == episodes[-1].stop

@@ -1,0 +1,63 @@
+"""The transfer experiment, far smaller than its small variant: every piece runs, a second time none does."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from experiments.transfer.jobs import RESULT, Jobs
+from experiments.transfer.plan import QUICK, Cell
+from experiments.transfer.report import Row, _verdict, write_report
+from hpt_ros.model import load_checkpoint
+
+
+def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
+    plan = replace(
+        QUICK,
+        pretrain_on=(("wrist_only", "reach"), ("left", "reach")),
+        demos_each=2,
+        pretrain_steps=3,
+        counts=(1, 2),
+        steps=3,
+        trials=1,
+        check_demos=1,
+        pixels=16,
+        embed_dim=16,
+    )
+    jobs = Jobs(plan, tmp_path / "out")
+    for robot, task in plan.pretrain_on:
+        jobs.record_domain(robot, task)
+    jobs.record_held_out()
+    jobs.pretrain(0)
+    for cell in plan.cells:
+        if cell.seed == 0:
+            jobs.finetune(cell)
+    pretrained = load_checkpoint(jobs.cell(Cell("pretrained", 1, 0)) / "run" / "last")
+    assert {r["status"] for r in pretrained.provenance["trunk"]["tensors"].values()} == {"loaded"}
+    bare = load_checkpoint(jobs.cell(Cell("no_trunk", 1, 0)) / "run" / "last")
+    assert not bare.provenance["trunk"]["tensors"]
+    for cell in plan.cells:
+        if cell.seed:
+            folder = jobs.cell(cell)
+            folder.mkdir()
+            (folder / RESULT).write_text((jobs.cell(replace(cell, seed=0)) / RESULT).read_text())
+    table = write_report(jobs, tmp_path / "docs")
+    assert table.count("0/3 (0% to 56%)") == 6
+    page = (tmp_path / "docs" / "transfer.md").read_text()
+    assert table in page
+    assert "This is the small variant" in page
+    assert (tmp_path / "docs" / "transfer.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "found"),
+    [(50, 20, "more often; the intervals do not overlap"), (20, 50, "less often"), (30, 28, "no difference is shown")],
+)
+def test_the_page_says_what_the_intervals_allow(ours: int, theirs: int, found: str) -> None:
+    rows = [Row("pretrained", 10, (ours,), 60, 0.1, 5.0, 0.1), Row("scratch", 10, (theirs,), 60, 0.1, 5.0, 0.1)]
+    assert found in _verdict(*rows)
