@@ -8,8 +8,6 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from experiments.transfer.robots import Robot
 from hpt_ros import __version__
 from hpt_ros.demos import Demos, Episode
@@ -38,9 +36,9 @@ def shorten(source: Path, folder: Path, count: int) -> None:
     """A set of the first `count` demonstrations of another."""
     demos = Demos.open(source)
     with whole_folder(folder) as new:
-        with RowsWriter(new, demos.embodiment) as writer:
+        with RowsWriter(new, demos.embodiment, received=False) as writer:
             writer.extend(source, 0, demos.episodes[count - 1].stop)
-        _write_index(new, demos.embodiment, list(demos.episodes[:count]))
+        _write_index(new, demos.embodiment, writer, list(demos.episodes[:count]))
 
 
 def _record(folder: Path, robot: Robot, task: str, seeds: Iterable[int], count: int, pixels: int) -> None:
@@ -50,7 +48,7 @@ def _record(folder: Path, robot: Robot, task: str, seeds: Iterable[int], count: 
         whole_folder(folder) as new,
         OfflineScene(task, embodiment, (pixels, pixels), variant=robot.variant) as scene,
     ):
-        with RowsWriter(new, embodiment) as writer:
+        with RowsWriter(new, embodiment, received=False) as writer:
             for seed, samples in islice(_successes(scene, seeds), count):
                 start = writer.rows
                 for number, sample in enumerate(samples):
@@ -60,7 +58,7 @@ def _record(folder: Path, robot: Robot, task: str, seeds: Iterable[int], count: 
                 episodes.append(
                     Episode(start, writer.rows, 1.0, task, instruction, "expert", "success", __version__, source)
                 )
-        _write_index(new, embodiment, episodes)
+        _write_index(new, embodiment, writer, episodes)
 
 
 def _successes(scene: OfflineScene, seeds: Iterable[int]) -> Iterable[tuple[int, list[Sample]]]:
@@ -75,16 +73,16 @@ def _row(sample: Sample, number: int) -> Row:
     return Row(Observation(number, sample.state[None], images, {}), sample.target, 0)
 
 
-def _write_index(folder: Path, embodiment: Embodiment, episodes: list[Episode]) -> None:
+def _write_index(folder: Path, embodiment: Embodiment, writer: RowsWriter, episodes: list[Episode]) -> None:
     index = {
         "format": FORMAT_VERSION,
         "embodiment": embodiment_to(embodiment),
         "fingerprint": fingerprint(embodiment),
         "episodes": [asdict(episode) for episode in episodes],
+        "images": writer.images(),
         "skipped": [],
         "statistics": statistics(folder),
         "sync": {},
         "provenance": {"software": f"hpt_ros {__version__}", "simulated": "scripted expert, without ROS"},
     }
     (folder / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
-    assert np.load(folder / "state.npy").shape[0] == episodes[-1].stop

@@ -66,7 +66,8 @@ def open_sources(config: PretrainConfig, seed: int) -> Sources:
     if not named or twice:
         remedy = "list them under `domains`, or pass [DOMAIN=]FOLDER after the preset"
         raise ConfigError("domains", twice or {}, "at least one demonstration set, each only once", remedy)
-    return sources_of({d: [Demos.open(path) for path in paths] for d, paths in config.domains.items()}, config, seed)
+    opened = {d: [Demos.open(path).decoded() for path in paths] for d, paths in config.domains.items()}
+    return sources_of(opened, config, seed)
 
 
 def sources_of(domains: Mapping[str, Sequence[DemosLike]], config: PretrainConfig, seed: int) -> Sources:

@@ -59,6 +59,7 @@ def store(demos: Any, tmp_path: Path) -> Store:
             "embodiment": embodiment_to(embodiment),
             "fingerprint": fingerprint(embodiment),
             "episodes": [asdict(row) for row in rows],
+            "images": {camera.name: {"form": "pixels"} for camera in embodiment.cameras},
             "statistics": {},
             "sync": {},
         }
