@@ -90,7 +90,7 @@ def command(stamp_ns: int, robot: Embodiment, values: np.ndarray[Any, Any], sour
     return _serialize(
         "hpt_ros/msg/Command",
         stamp_ns,
-        names=list(robot.action_names),
+        names=list(robot.command_names),
         position=np.asarray(values, dtype=np.float64),
         velocity=np.zeros(len(values)),
         source=source,

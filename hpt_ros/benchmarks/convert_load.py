@@ -71,11 +71,11 @@ def _messages(robot: Embodiment, spec: StreamSpec) -> Iterator[bytes]:
             yield _image(spec.msgtype, _picture(number, sum(spec.key.encode())))
         return
     for number in range(round(1 / _MESSAGE_S)):
-        wave = 0.3 * np.sin(2 * np.pi * number * _MESSAGE_S + np.arange(len(robot.action_names)))
+        wave = 0.3 * np.sin(2 * np.pi * number * _MESSAGE_S + np.arange(len(robot.command_names)))
         if spec.key == "command":
             yield _serialize(
                 spec.msgtype,
-                names=list(robot.action_names),
+                names=list(robot.command_names),
                 position=wave,
                 velocity=np.zeros(len(wave)),
                 source="bench",

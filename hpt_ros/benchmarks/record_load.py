@@ -63,7 +63,7 @@ def sources(kind: str) -> list[_Source]:
     robot = embodiment()
     if kind == "cameras":
         return [_camera(camera.topic, camera.timing.rate_hz, i) for i, camera in enumerate(robot.cameras)]
-    joints, action = robot.joints, robot.action_names
+    joints, action = robot.joints, robot.command_names
     zeros = np.zeros(len(joints.names))
     state = {"position": zeros, "velocity": zeros, "effort": zeros}
     made = [

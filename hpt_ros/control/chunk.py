@@ -27,8 +27,8 @@ class ChunkRejected(HptRosError):
 class Chunk:
     """Row i is due at `observation_ns + (i + 1) * period_ns`.
 
-    `rows` (H, A) float64: joint targets [rad], then the gripper width [m], in the order of `names`. `source`: "policy" or
-    "teleop:<device>".
+    `rows` (H, P) float64 in the order of `names`: joint targets [rad], or poses of the tool (`ee_pose`), then the gripper
+    width [m]. `source`: "policy" or "teleop:<device>".
     """
 
     observation_ns: int
@@ -49,11 +49,16 @@ class Chunk:
         return self.observation_ns + self.period_ns * np.arange(1, len(self.rows) + 1, dtype=np.int64)
 
 
+def expected_names(embodiment: Embodiment, source: str) -> tuple[str, ...]:
+    """What the columns of a source's chunks are: a policy's follow from its kind of action, a person's device commands joints."""
+    return embodiment.command_names if source.startswith(TELEOP) else embodiment.chunk_names
+
+
 class ChunkGate:
     """Checks chunks against one embodiment; the arm only ever sees what passes."""
 
     def __init__(self, embodiment: Embodiment) -> None:
-        self._names = embodiment.action_names
+        self._embodiment = embodiment
         self._fingerprint = fingerprint(embodiment)
         self._horizon = embodiment.policy.action_horizon
         self._period_ns = embodiment.policy.period_ns
@@ -80,15 +85,14 @@ class ChunkGate:
     def _check_contract(self, chunk: Chunk) -> None:
         if chunk.source != POLICY and not chunk.by_human:
             raise ChunkRejected("source", f"{chunk.source!r}, expected '{POLICY}' or '{TELEOP}<device>'")
-        if chunk.names != self._names:
-            raise ChunkRejected("names", f"{list(chunk.names)}, expected {list(self._names)}")
+        names = expected_names(self._embodiment, chunk.source)
+        if chunk.names != names:
+            raise ChunkRejected("names", f"{list(chunk.names)}, expected {list(names)}")
         if chunk.fingerprint != self._fingerprint:
             raise ChunkRejected("fingerprint", f"{chunk.fingerprint!r}, this embodiment has {self._fingerprint!r}")
         rows, columns = chunk.rows.shape if chunk.rows.ndim == 2 else (0, 0)
-        if columns != len(self._names) or not (rows == self._horizon or (chunk.by_human and 1 <= rows < self._horizon)):
-            raise ChunkRejected(
-                "size", f"rows of shape {chunk.rows.shape}, expected {(self._horizon, len(self._names))}"
-            )
+        if columns != len(names) or not (rows == self._horizon or (chunk.by_human and 1 <= rows < self._horizon)):
+            raise ChunkRejected("size", f"rows of shape {chunk.rows.shape}, expected {(self._horizon, len(names))}")
         if abs(chunk.period_ns - self._period_ns) > _PERIOD_TOLERANCE_NS:
             raise ChunkRejected("period", f"{chunk.period_ns} ns between rows, expected {self._period_ns} ns")
         if not np.isfinite(chunk.rows).all():

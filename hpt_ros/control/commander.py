@@ -12,6 +12,7 @@ from hpt_ros.control.chunk import POLICY, Chunk, ChunkGate, ChunkRejected
 from hpt_ros.control.gripper import GripperSwitch
 from hpt_ros.control.homing import Homing
 from hpt_ros.control.horizon import ArmCommand, Horizon
+from hpt_ros.control.joint_rows import JointRows
 from hpt_ros.control.limiter import Limiter, UnsafeRequestError
 from hpt_ros.control.merging import make_strategy
 from hpt_ros.control.robot_health import RobotHealth
@@ -36,7 +37,7 @@ class EngageRefused(HptRosError):
 
 @dataclass(frozen=True)
 class Label:
-    """The command in force at `in_force_ns`: joints (J,) then gripper width, in the order of `action_names`; and whose it is."""
+    """The command in force at `in_force_ns`: joints (J,) then gripper width, in the order of `command_names`; and whose it is."""
 
     in_force_ns: int
     position: Array
@@ -66,7 +67,8 @@ class Commander:
         self._machine = StateMachine()
         self._gate = ChunkGate(embodiment)
         policy, count = embodiment.policy, len(joints.names)
-        self._schedule = Schedule(count, policy.execute_rows, make_strategy(policy, count))
+        self._joint_rows = JointRows(embodiment)
+        self._schedule = Schedule(count, policy.execute_rows, make_strategy(policy, count, self._joint_rows.mean))
         self._horizon = Horizon(Limiter(safety, joints.names, 1 / embodiment.command.rate_hz))
         self._gripper = GripperSwitch(embodiment.gripper.max_width_m) if embodiment.gripper else None
         self._measured: tuple[int, Array, Array | None] | None = None
@@ -204,6 +206,7 @@ class Commander:
                 self._human_ns = now_ns
             elif self._human_drives(now_ns) or chunk.observation_ns <= self._blind_ns:
                 return False
+            chunk = self._joint_rows.of(chunk, self._horizon.end.q)
             if self.state is not State.RUNNING and not self._begin(chunk, now_ns):
                 return False
         except ChunkRejected as rejection:

@@ -13,6 +13,8 @@ from functools import reduce
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hpt_ros.control.rotation import vector_of_matrix
+
 Array = NDArray[np.float64]
 
 _A_D_ALPHA = (
@@ -31,14 +33,14 @@ _N = len(_A_D_ALPHA)
 
 
 def forward(q: ArrayLike) -> Array:
-    """Pose of the TCP in the base frame, (4, 4), for joint angles (7,) [rad]; translation [m]."""
-    pose: Array = reduce(np.matmul, _links(q)) @ _TCP
+    """Pose of the TCP in the base frame, (..., 4, 4), for joint angles (..., 7) [rad]; translation [m]."""
+    pose: Array = _last_frame(q) @ _TCP
     return pose
 
 
 def flange(q: ArrayLike) -> Array:
-    """Pose of the flange in the base frame, (4, 4)."""
-    pose: Array = reduce(np.matmul, _links(q)) @ _FLANGE
+    """Pose of the flange in the base frame, (..., 4, 4)."""
+    pose: Array = _last_frame(q) @ _FLANGE
     return pose
 
 
@@ -53,48 +55,47 @@ def tcp_position(q: Sequence[float]) -> tuple[float, float, float]:
 
 
 def jacobian(q: ArrayLike) -> Array:
-    """Geometric Jacobian of the TCP, (6, 7): linear [m/rad] above angular rows, in the base frame."""
-    frames = joint_frames(q)
-    return np.vstack([point_jacobian(frames, tool(frames)[:3, 3]), frames[:, :3, 2].T])
+    """Geometric Jacobian of the TCP, (..., 6, 7): linear [m/rad] above angular rows, in the base frame."""
+    return tool_jacobian(joint_frames(q))
+
+
+def tool_jacobian(frames: Array) -> Array:
+    """`jacobian` for the `joint_frames` of the same angles."""
+    linear = point_jacobian(frames, tool(frames)[..., :3, 3])
+    return np.concatenate([linear, np.swapaxes(frames[..., :3, 2], -1, -2)], axis=-2)
 
 
 def joint_frames(q: ArrayLike) -> Array:
-    """Poses (7, 4, 4) of the links' frames in the base frame; joint i turns about the z axis of frame i."""
-    frames = np.empty((_N, 4, 4))
-    pose = np.eye(4)
-    for i, link in enumerate(_links(q)):
-        pose = frames[i] = pose @ link
+    """Poses (..., 7, 4, 4) of the links' frames in the base frame; joint i turns about the z axis of frame i."""
+    links = _links(q)
+    frames = np.empty_like(links)
+    frames[..., 0, :, :] = pose = links[..., 0, :, :]
+    for i in range(1, _N):
+        frames[..., i, :, :] = pose = pose @ links[..., i, :, :]
     return frames
 
 
 def tool(frames: Array) -> Array:
-    """Pose (4, 4) of the TCP in the base frame, for the `joint_frames` of the same angles."""
-    pose: Array = frames[-1] @ _TCP
+    """Pose (..., 4, 4) of the TCP in the base frame, for the `joint_frames` of the same angles."""
+    pose: Array = frames[..., -1, :, :] @ _TCP
     return pose
 
 
 def point_jacobian(frames: Array, points_m: Array) -> Array:
-    """Velocity per joint velocity [m/rad] of points (..., 3) that the last link carries: (..., 3, 7), base frame."""
-    x, y, z = np.moveaxis(points_m[..., None, :] - frames[:, :3, 3], -1, 0)
-    a, b, c = frames[:, :3, 2].T
+    """Velocity per joint velocity [m/rad] of points (..., 3) that the last link carries: (..., 3, 7), base frame.
+
+    `frames` (7, 4, 4), or one set for each point (..., 7, 4, 4).
+    """
+    arms = points_m[..., None, :] - frames[..., :3, 3]
+    x, y, z = arms[..., 0], arms[..., 1], arms[..., 2]
+    a, b, c = frames[..., 0, 2], frames[..., 1, 2], frames[..., 2, 2]
     return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-2)  # np.cross is slow on few vectors
 
 
 def pose_error(current: Array, target: Array) -> Array:
-    """The twist (6,) that turns pose `current` into `target` in one second: [m] above the rotation vector [rad], base frame."""
-    rotation = target[:3, :3] @ current[:3, :3].T
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine = float(np.linalg.norm(axis)) / 2
-    angle = math.atan2(sine, (float(np.trace(rotation)) - 1) / 2)
-    if sine > 1e-9:
-        vector = axis * (angle / (2 * sine))
-    elif angle < 1:  # no rotation left
-        vector = axis / 2
-    else:  # half a turn: the axis is the eigenvector of eigenvalue 1
-        column = int(np.argmax(np.diag(rotation)))
-        half = (rotation[:, column] + np.eye(3)[column]) / 2
-        vector = half / np.linalg.norm(half) * angle
-    return np.concatenate([target[:3, 3] - current[:3, 3], vector])
+    """The twist (..., 6) that turns pose `current` (..., 4, 4) into `target` in one second: [m] above the rotation vector [rad], base frame."""
+    turn = vector_of_matrix(target[..., :3, :3] @ np.swapaxes(current[..., :3, :3], -1, -2))
+    return np.concatenate([target[..., :3, 3] - current[..., :3, 3], turn], axis=-1)
 
 
 def differential_ik(q: ArrayLike, twist: ArrayLike, damping: float = 0.03, posture: ArrayLike | None = None) -> Array:
@@ -111,14 +112,19 @@ def differential_ik(q: ArrayLike, twist: ArrayLike, damping: float = 0.03, postu
     return velocities
 
 
+def _last_frame(q: ArrayLike) -> Array:
+    links = _links(q)
+    return reduce(np.matmul, (links[..., i, :, :] for i in range(_N)))
+
+
 def _links(q: ArrayLike) -> Array:
-    """Transforms from each joint's frame to the one before, (7, 4, 4)."""
+    """Transforms from each joint's frame to the one before, (..., 7, 4, 4)."""
     angles = np.asarray(q, dtype=float)
-    turn = np.zeros((_N, 4, 4))
-    turn[:, 0, 0] = turn[:, 1, 1] = np.cos(angles)
-    turn[:, 1, 0] = np.sin(angles)
-    turn[:, 0, 1] = -turn[:, 1, 0]
-    turn[:, 2, 2] = turn[:, 3, 3] = 1.0
+    turn = np.zeros((*angles.shape, 4, 4))
+    turn[..., 0, 0] = turn[..., 1, 1] = np.cos(angles)
+    turn[..., 1, 0] = np.sin(angles)
+    turn[..., 0, 1] = -turn[..., 1, 0]
+    turn[..., 2, 2] = turn[..., 3, 3] = 1.0
     links: Array = _FIXED @ turn
     return links
 

@@ -16,6 +16,15 @@ from hpt_ros.embodiment.schema import Policy
 Array = NDArray[np.float64]
 Position = Callable[[int], Array | None]
 """Joints (J,) that the motion in force will be at, at a time; None after its end."""
+Mean = Callable[[Array, Array], Array]
+"""What K chunks want at N times, joints (K, N, J) [rad] with weights (K, N), as one (N, J)."""
+
+
+def linear_mean(values: Array, weights: Array) -> Array:
+    """The weighted mean (N, ...) of (K, N, ...), column by column."""
+    share = weights / weights.sum(axis=0)
+    mean: Array = (share.reshape(*share.shape, *[1] * (values.ndim - 2)) * values).sum(axis=0)
+    return mean
 
 
 class Strategy(Protocol):
@@ -50,20 +59,23 @@ class Blend:
 
     immediate = True
 
-    def __init__(self, blend_s: float) -> None:
-        self._blend_ns = blend_s * 1e9
+    def __init__(self, blend_s: float, mean: Mean = linear_mean) -> None:
+        self._blend_ns, self._mean = blend_s * 1e9, mean
 
     def reset(self) -> None:
         pass
 
     def join(self, chunk: Chunk, t_ns: int, position: Position) -> Chunk:
+        done = (chunk.due_ns - t_ns) / self._blend_ns
+        told = {i: position(int(chunk.due_ns[i])) for i in np.flatnonzero((done >= 0) & (done < 1))}
+        old = {i: joints for i, joints in told.items() if joints is not None}
+        if not old:
+            return chunk
+        at, before = list(old), np.array(list(old.values()))
+        joints = before.shape[1]
+        weight = done[at] ** 2 * (3 - 2 * done[at])
         rows = chunk.rows.copy()
-        for row, due_ns in zip(rows, chunk.due_ns, strict=True):
-            done = (int(due_ns) - t_ns) / self._blend_ns
-            old = position(int(due_ns)) if 0 <= done < 1 else None
-            if old is not None:
-                weight = done * done * (3 - 2 * done)
-                row[: len(old)] += (1 - weight) * (old - row[: len(old)])
+        rows[at, :joints] = self._mean(np.stack([before, rows[at, :joints]]), np.stack([1 - weight, weight]))
         return replace(chunk, rows=rows)
 
 
@@ -76,8 +88,8 @@ class TemporalEnsemble:
 
     immediate = True
 
-    def __init__(self, decay_per_s: float, joints: int) -> None:
-        self._decay_per_s, self._joints = decay_per_s, joints
+    def __init__(self, decay_per_s: float, joints: int, mean: Mean = linear_mean) -> None:
+        self._decay_per_s, self._joints, self._mean = decay_per_s, joints, mean
         self._chunks: deque[Chunk] = deque(maxlen=256)
 
     def reset(self) -> None:
@@ -92,22 +104,22 @@ class TemporalEnsemble:
         if chunk.by_human:
             return chunk
         due_ns, joints = chunk.due_ns, self._joints
-        total, weights = np.zeros((len(due_ns), joints)), np.zeros((len(due_ns), 1))
+        wanted, weights = [], []
         for other in self._chunks:
             says = (due_ns >= other.due_ns[0]) & (due_ns <= other.due_ns[-1])
             age_s = (chunk.observation_ns - other.observation_ns) * 1e-9
-            weight = np.exp(-self._decay_per_s * age_s) * says[:, None]
-            total += weight * _at(other, due_ns, joints)
-            weights += weight
-        return replace(chunk, rows=np.hstack([total / weights, chunk.rows[:, joints:]]))
+            wanted.append(_at(other, due_ns, joints))
+            weights.append(np.exp(-self._decay_per_s * age_s) * says)
+        mean = self._mean(np.array(wanted), np.array(weights))
+        return replace(chunk, rows=np.hstack([mean, chunk.rows[:, joints:]]))
 
 
-def make_strategy(policy: Policy, joints: int) -> Strategy:
-    """The strategy that an embodiment names."""
+def make_strategy(policy: Policy, joints: int, mean: Mean = linear_mean) -> Strategy:
+    """The strategy that an embodiment names; `mean` is how it mixes what chunks want."""
     if policy.strategy == "blend":
-        return Blend(policy.blend_s)
+        return Blend(policy.blend_s, mean)
     if policy.strategy == "temporal_ensemble":
-        return TemporalEnsemble(policy.ensemble_decay_per_s, joints)
+        return TemporalEnsemble(policy.ensemble_decay_per_s, joints, mean)
     return RecedingHorizon()
 
 

@@ -142,7 +142,7 @@ class Aligner:
         command = self._commands.at_or_before(tick_ns)
         if command is None:
             return None
-        target = command_positions(command.raw, self._embodiment.action_names).astype(np.float32)
+        target = command_positions(command.raw, self._embodiment.command_names).astype(np.float32)
         return target, tick_ns - command.stamp_ns
 
     def _nothing(self) -> DataError:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.control.actions import action_space
 from hpt_ros.demos.frames import EncodedFrames, Form, Frames
 from hpt_ros.demos.pixels import cached_pixels
 from hpt_ros.demos.store import FORMAT_VERSION, INDEX
@@ -38,7 +39,7 @@ class Window(NamedTuple):
     state: float32 (T, S) [rad, m], oldest first.
     images: camera -> uint8 (T, H, W, 3), RGB.
     depth: depth camera -> uint16 (T, H, W) [mm], 0 where nothing was measured.
-    action: float32 (H, A), row i is the command in force i + 1 periods later.
+    action: float32 (H, A), row i is the command in force i + 1 periods later, as the embodiment's kind of action.
     valid: bool (H,), False where the episode has ended and the last command is repeated.
     """
 
@@ -53,7 +54,7 @@ class Window(NamedTuple):
 class Demos:
     """A demonstration set of N ticks; images and depth are memory-mapped, image files are decoded when they are read.
 
-    state: float32 (N, S); command: float32 (N, A), in force at the tick; tick_ns: int64 (N,); images: camera -> uint8
+    state: float32 (N, S); command: float32 (N, C), joints and gripper in force at the tick; tick_ns: int64 (N,); images: camera -> uint8
     (N, H, W, 3), RGB; depth: depth camera -> uint16 (N, H, W) [mm]. statistics: `["state" | "command"]["min" | "max" | "mean" | "std"]` -> one number per column. files_sha256: camera -> hash of its image files.
     """
 
@@ -134,11 +135,12 @@ class Demos:
         episode = self.episodes[self.episode_of[i]]
         past = np.maximum(np.arange(i - policy.observation_horizon + 1, i + 1), episode.start)
         future = np.arange(i + 1, i + 1 + policy.action_horizon)
+        command = self.command[np.minimum(future, episode.stop - 1)]
         return Window(
             state=self.state[past],
             images={name: np.asarray(frames[past]) for name, frames in self.images.items()},
             depth={name: np.asarray(frames[past]) for name, frames in self.depth.items()},
-            action=self.command[np.minimum(future, episode.stop - 1)],
+            action=action_space(self.embodiment).encode(command, self.state[i]),
             valid=future < episode.stop,
         )
 

@@ -72,8 +72,8 @@ def features(embodiment: Embodiment, video: bool) -> dict[str, dict[str, Any]]:
     """The `features` of info.json; cameras are videos or images."""
     found: dict[str, dict[str, Any]] = {
         STATE: _vector("float32", embodiment.state_names),
-        ACTION: _vector("float32", embodiment.action_names),
-        COMMAND: _vector("float32", embodiment.action_names),
+        ACTION: _vector("float32", embodiment.command_names),
+        COMMAND: _vector("float32", embodiment.command_names),
     }
     for camera in embodiment.cameras:
         feature: dict[str, Any] = {"dtype": "image", "shape": [*camera.size_px, 3]}

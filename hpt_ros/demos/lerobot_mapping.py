@@ -78,10 +78,10 @@ def map_features(info: Mapping[str, Any], embodiment: Embodiment, rename: Mappin
             "import with an embodiment of that rate: frames are not resampled",
         )
     found = _Features(info["features"], rename)
-    command = found.vector(v3.COMMAND, embodiment.action_names) if found.has(v3.COMMAND) else None
+    command = found.vector(v3.COMMAND, embodiment.command_names) if found.has(v3.COMMAND) else None
     return Mapped(
         state=found.vector(v3.STATE, embodiment.state_names),
-        action=found.vector(v3.ACTION, embodiment.action_names),
+        action=found.vector(v3.ACTION, embodiment.command_names),
         command=command,
         tick=found.key(v3.TICK) if found.has(v3.TICK) else None,
         images={c.name: found.image(v3.image_key(c.name)) for c in embodiment.cameras},

@@ -170,7 +170,7 @@ def _finish(
 ) -> None:
     period_s = embodiment.policy.period_ns / 1e9
     commands = np.load(job.folder / "command.npy")
-    active = activity(commands, embodiment.action_names, period_s, settings.keep_idle)
+    active = activity(commands, embodiment.command_names, period_s, settings.keep_idle)
     if active.stop - active.start < 2:
         raise DataError("fewer than two ticks: there is no step to learn", "record longer, or exclude the bag")
     about = bag.metadata

@@ -169,7 +169,7 @@ class RowsWriter:
         self.forms: dict[str, Form] = {camera.name: form_of(camera, received) for camera in embodiment.cameras}
         self._arrays: dict[str, NpyAppender | FilesAppender] = {
             "state.npy": NpyAppender(folder / "state.npy", "<f4", (len(embodiment.state_names),)),
-            "command.npy": NpyAppender(folder / "command.npy", "<f4", (len(embodiment.action_names),)),
+            "command.npy": NpyAppender(folder / "command.npy", "<f4", (len(embodiment.command_names),)),
         }
         for camera in embodiment.cameras:
             name = f"images/{camera.name}.npy"

@@ -78,7 +78,7 @@ def messages(demos: Demos, number: int) -> Iterator[Message]:
     for i in range(episode.start, episode.stop):
         tick_ns = int(demos.tick_ns[i])
         yield _joints(STATE_TOPIC, tick_ns, robot.state_names, demos.state[i])
-        yield _joints(COMMAND_TOPIC, tick_ns, robot.action_names, demos.command[i])
+        yield _joints(COMMAND_TOPIC, tick_ns, robot.command_names, demos.command[i])
         for name, frames in demos.images.items():
             data = np.frombuffer(jpeg(frames[i]), np.uint8)
             value = types[COMPRESSED_IMAGE](header=_header(tick_ns, name), format="jpeg", data=data)

@@ -36,7 +36,7 @@ def log_episode(rerun: Any, recording: Any, demos: Demos, number: int) -> None:
             recording.log(f"depth/{name}", rerun.DepthImage(maps[i], meter=1000))
         for path, names, values in (
             ("state", robot.state_names, demos.state[i]),
-            ("command", robot.action_names, demos.command[i]),
+            ("command", robot.command_names, demos.command[i]),
         ):
             for name, value in zip(names, values, strict=True):
                 recording.log(f"{path}/{name}", rerun.Scalars(float(value)))

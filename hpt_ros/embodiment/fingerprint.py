@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpt_ros.configuration import to_mapping
-from hpt_ros.embodiment.schema import LOSSLESS, Camera, DepthCamera, Embodiment
+from hpt_ros.embodiment.schema import LOSSLESS, Action, Camera, DepthCamera, Embodiment
 from hpt_ros.errors import FingerprintError
 
 
@@ -37,8 +37,11 @@ def _view(camera: Camera | DepthCamera) -> dict[str, Any]:
 
 
 def as_received(embodiment: Embodiment) -> Embodiment:
-    """The embodiment as far as bags go: they hold what the cameras sent, whatever a demonstration set keeps of it."""
-    return replace(embodiment, cameras=tuple(replace(camera, store=LOSSLESS) for camera in embodiment.cameras))
+    """The embodiment as far as bags go: they hold what the cameras sent, whatever a demonstration set keeps of it, and joint
+    targets, whatever kind of action is made of them.
+    """
+    cameras = tuple(replace(camera, store=LOSSLESS) for camera in embodiment.cameras)
+    return replace(embodiment, cameras=cameras, action=Action("joint_position"))
 
 
 def fingerprint(embodiment: Embodiment) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from hpt_ros.configuration import check
 from hpt_ros.control.limits import TABLES
+from hpt_ros.embodiment.columns import ABSOLUTE, ActionKind, Column, arm_columns
 
 GRIPPER_NAME = "gripper_width"  # [m], the last entry of state and action
 JOINT_STATE = "sensor_msgs/msg/JointState"
@@ -149,9 +150,15 @@ class DepthCamera:
 
 @dataclass(frozen=True)
 class Action:
-    """What a chunk's columns mean. `joint_position`: absolute joint targets [rad], then the gripper width [m] if there is one."""
+    """What the policy's rows are; each ends with the gripper width [m] if there is a gripper.
 
-    kind: Literal["joint_position"]
+    `joint_position`: joint targets [rad]. `joint_delta`: joint targets less the joints measured at the observation [rad].
+    `ee_pose`: pose of the tool centre point in the base frame, position [m] and rot6d. `ee_delta`: from its measured pose at
+    the observation to its target, translation [m] and rotation vector [rad] in the base frame.
+    Whatever the kind, commands are joint targets: they are what is recorded, and what labels are made of.
+    """
+
+    kind: ActionKind
 
 
 @dataclass(frozen=True)
@@ -365,9 +372,32 @@ class Embodiment:
         return self.joints.names + ((GRIPPER_NAME,) if self.gripper else ())
 
     @property
-    def action_names(self) -> tuple[str, ...]:
-        """Names of an action row, in the units of its kind."""
+    def command_names(self) -> tuple[str, ...]:
+        """Names of a command: joints [rad], then the gripper width [m]."""
         return self.state_names
+
+    @property
+    def action_columns(self) -> tuple[Column, ...]:
+        """The columns of the policy's rows: those of its kind of action, then the gripper width."""
+        return self._columns(self.action.kind)
+
+    @property
+    def chunk_columns(self) -> tuple[Column, ...]:
+        """The columns of the chunks that the policy sends: its rows after differences were added to the state."""
+        return self._columns(ABSOLUTE.get(self.action.kind, self.action.kind))
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the policy's rows, in the units of its kind of action."""
+        return tuple(column.name for column in self.action_columns)
+
+    @property
+    def chunk_names(self) -> tuple[str, ...]:
+        """Names of the rows in the policy's chunks."""
+        return tuple(column.name for column in self.chunk_columns)
+
+    def _columns(self, kind: ActionKind) -> tuple[Column, ...]:
+        return arm_columns(kind, self.joints.names) + ((Column(GRIPPER_NAME, "m"),) if self.gripper else ())
 
     def streams(self) -> tuple[StreamSpec, ...]:
         """Every stream that an observation needs: joints, gripper, `camera.<name>`, `depth.<name>`, in order."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.configuration import check
+from hpt_ros.control.actions import action_space
 from hpt_ros.demos import Demos
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import DataError
@@ -27,10 +28,10 @@ class Actor(Protocol):
 
 @dataclass(frozen=True)
 class EpisodeReplay:
-    """One episode of N ticks, in physical units [rad, m].
+    """One episode of N ticks, in the columns of the policy's chunks: differences are added to the state on both sides.
 
-    predicted, recorded: float32 (N, H, A), row i is the command in force i + 1 periods after the tick; valid: bool (N, H),
-    False where the episode had ended; in_force: float32 (N, A), the command in force at the tick.
+    predicted, recorded: float32 (N, H, P), row i is the command in force i + 1 periods after the tick; valid: bool (N, H),
+    False where the episode had ended; in_force: float32 (N, P), the command in force at the tick.
     """
 
     episode: int
@@ -42,7 +43,7 @@ class EpisodeReplay:
 
 @dataclass(frozen=True)
 class ColumnErrors:
-    """Absolute errors of one action column [rad or m].
+    """Absolute errors of one column, in its unit: rad, m, or 1 for entries of a rotation matrix.
 
     mean, p95, max: over the rows that the robot would execute; *_by_row: the same by horizon row (H,).
     standing_still: mean over the same rows of a policy that repeats the command in force.
@@ -107,10 +108,9 @@ def column_errors(replays: Sequence[EpisodeReplay], embodiment: Embodiment) -> l
     error = np.abs(predicted - recorded)
     executed = valid.copy()
     executed[:, embodiment.policy.execute_rows :] = False
-    joints = embodiment.joints.names
     return [
-        _column(name, "rad" if name in joints else "m", error[..., i], still[..., i], valid[:, :rows], executed)
-        for i, name in enumerate(embodiment.action_names)
+        _column(column.name, column.unit, error[..., i], still[..., i], valid[:, :rows], executed)
+        for i, column in enumerate(embodiment.chunk_columns)
     ]
 
 
@@ -126,11 +126,12 @@ def above(columns: Iterable[ColumnErrors], limits: dict[str, float]) -> list[str
 def _replay_episode(actor: Actor, demos: Demos, index: int) -> EpisodeReplay:
     episode = demos.episodes[index]
     actor.seed(0)  # of heads that draw: an episode's result does not depend on those before it
+    space = action_space(demos.embodiment)
     predicted, windows = [], []
     for tick in range(episode.start, episode.stop):
         window = demos.window(tick)
         predicted.append(actor.act(window))
-        windows.append((window.action, window.valid))
+        windows.append((space.decode(window.action, window.state[-1]), window.valid))
     if not windows:
         raise DataError(f"{demos.path}: episode {index} has no tick", "choose other --episodes")
     return EpisodeReplay(
@@ -138,8 +139,13 @@ def _replay_episode(actor: Actor, demos: Demos, index: int) -> EpisodeReplay:
         predicted=np.stack(predicted),
         recorded=np.stack([action for action, _ in windows]),
         valid=np.stack([valid for _, valid in windows]),
-        in_force=np.asarray(demos.command[episode.start : episode.stop]),
+        in_force=_in_force(demos, slice(episode.start, episode.stop)),
     )
+
+
+def _in_force(demos: Demos, ticks: slice) -> NDArray[np.float32]:
+    space, state = action_space(demos.embodiment), demos.state[ticks]
+    return space.decode(space.encode(demos.command[ticks][:, None], state), state)[:, 0]
 
 
 def _column(

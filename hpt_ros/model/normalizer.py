@@ -40,8 +40,8 @@ class Scaling(nn.Module):
         self.register_buffer("offset", torch.zeros(dim))
         self.input_stats = Statistics(dim)
 
-    def fit(self, values: NDArray[np.floating]) -> None:
-        """Set everything from rows (N, D) in physical units.
+    def fit(self, values: NDArray[np.floating], least_ranges: NDArray[np.floating] | float = 0.0) -> None:
+        """Set everything from rows (N, D) in physical units; a range below its least one (D,) is not stretched further.
 
         Raises:
             DataError: no rows, or a value that is not finite.
@@ -51,8 +51,8 @@ class Scaling(nn.Module):
         rows = np.asarray(values, np.float64)
         low, high = rows.min(0), rows.max(0)
         flat = high - low < SMALLEST_RANGE
-        scale = 2 / np.where(flat, 2, high - low)
-        offset = np.where(flat, -low, -1 - scale * low)
+        scale = 2 / np.where(flat, 2, np.maximum(high - low, least_ranges))
+        offset = np.where(flat, -low, -scale * (low + high) / 2)
         seen = {"min": low, "max": high, "mean": rows.mean(0), "std": rows.std(0)}
         self._set(self, {"scale": scale, "offset": offset})
         self._set(self.input_stats, seen)
@@ -78,10 +78,15 @@ class Normalizer(nn.Module):
         super().__init__()
         self.params_dict = nn.ModuleDict({"action": Scaling(action_dim), "state": Scaling(state_dim)})
 
-    def fit(self, state: NDArray[np.floating], action: NDArray[np.floating]) -> None:
-        """Set both scalings from rows (N, S) and (N, A) in physical units."""
+    def fit(
+        self,
+        state: NDArray[np.floating],
+        action: NDArray[np.floating],
+        least_ranges: NDArray[np.floating] | float = 0.0,
+    ) -> None:
+        """Set both scalings from rows (N, S) and (N, A) in physical units; `least_ranges` are those of the action."""
         self.state.fit(state)
-        self.action.fit(action)
+        self.action.fit(action, least_ranges)
 
     @property
     def state(self) -> Scaling:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpt_ros.configuration import check
+from hpt_ros.control.actions import action_space
 from hpt_ros.errors import DataError
 from hpt_ros.model.batch import Batch, Features
 from hpt_ros.model.checkpoint import Checkpoint
@@ -91,6 +92,7 @@ class PolicyRunner:
         self.embodiment = checkpoint.embodiment
         self.options = ServingOptions(device, dtype, compile, quantize)
         policy, horizon = checkpoint.policy.eval(), self.embodiment.policy.observation_horizon
+        self._space = action_space(self.embodiment)
         self._device = torch.device(device)
         self._generator = torch.Generator(self._device)
         self._state_shape = (horizon, len(self.embodiment.state_names))
@@ -111,9 +113,10 @@ class PolicyRunner:
         self.seed(seed)
 
     def act(self, observation: ObservationLike) -> NDArray[np.float32]:
-        """Chunk (rows, A) in physical units: row i is due (i + 1) policy periods after the observation.
+        """Chunk (rows, P), columns `embodiment.chunk_columns`: row i is due (i + 1) policy periods after the observation.
 
-        Always finite, and never outside the range of actions that was demonstrated.
+        Always finite, and made of actions within the range that was demonstrated. Actions that are differences are
+        added to the newest state of the observation.
 
         Raises:
             DataError: an observation of other shapes or types than the embodiment's, or values that are not finite.
@@ -125,7 +128,7 @@ class PolicyRunner:
             raise DataError(
                 f"the state is not finite: {observation.state.tolist()}", "check the joint state's publisher"
             )
-        chunk = self._run(_Arrays(observation.state, images, depth))
+        chunk = self._space.decode(self._run(_Arrays(observation.state, images, depth)), observation.state[-1])
         if not np.isfinite(chunk).all():
             raise DataError("the policy gave an action that is not finite", "use another checkpoint")
         return chunk

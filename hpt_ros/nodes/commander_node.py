@@ -240,7 +240,7 @@ class CommanderNode(HptNode):
             self._gripper_worker.command(output.gripper_m)
 
     def _publish_label(self, label: Label) -> None:
-        message = Command(names=list(self.embodiment.action_names), source=label.source)
+        message = Command(names=list(self.embodiment.command_names), source=label.source)
         set_time(message.header.stamp, label.in_force_ns)
         message.position = array("d", label.position.tobytes())
         message.velocity = array("d", label.velocity.tobytes())

@@ -128,7 +128,7 @@ class PolicyNode(HptNode):
             source="policy",
             fingerprint=self._fingerprint,
             period_s=1.0 / self.embodiment.policy.rate_hz,
-            names=list(self.embodiment.action_names),
+            names=list(self.embodiment.chunk_names),
             rows=rows.astype(float).ravel().tolist(),
             latency_s=latency_s,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from array import array
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,10 +16,11 @@ from std_msgs.msg import Float32
 
 from hpt_ros.configuration import check
 from hpt_ros.control.pacing import Window
-from hpt_ros.embodiment import fingerprint, load_embodiment
+from hpt_ros.embodiment import load_embodiment
 from hpt_ros.embodiment.schema import COMMAND
 from hpt_ros.errors import StreamError
-from hpt_ros.msg import ActionChunk, Command, CommanderStatus, TeleopStatus
+from hpt_ros.msg import Command, CommanderStatus, TeleopStatus
+from hpt_ros.nodes.chunk_publisher import ChunkPublisher
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.streams.cdr import decode
 from hpt_ros.streams.decode import joint_positions
@@ -57,10 +57,8 @@ class TeleopNode(HptNode):
         self.device = load_device(self.declare_parameter("device", "spacemouse").value)
         rate_hz = float(self.declare_parameter("rate_hz", 30.0).value)
         check(10 <= rate_hz <= 100, "rate_hz", rate_hz, "10 to 100")
-        self._fingerprint = fingerprint(self.embodiment)
         self._teleop = None if self.device.device == "hand" else Teleoperator(self.embodiment, self.device)
         self._guiding = self._teleop or HandGuiding(self.embodiment)
-        self._sequence = 0
         self._joints: bytes | None = None
         self._command: bytes | None = None
         self._gripper: bytes | None = None
@@ -79,7 +77,7 @@ class TeleopNode(HptNode):
     def _make_outputs(self) -> None:
         self._status_publisher = self.create_publisher(TeleopStatus, "/hpt_ros/teleop/status", RELIABLE_10)
         if self._teleop:
-            self._chunk_publisher = self.create_publisher(ActionChunk, "/hpt_ros/action_chunk", RELIABLE_10)
+            self._chunks = ChunkPublisher(self, self.embodiment, self.device.source)
 
     def _make_inputs(self) -> None:
         robot = self.embodiment
@@ -179,26 +177,10 @@ class TeleopNode(HptNode):
         before = self._guiding.state
         rows = self._guiding.tick(now_s)
         if rows is not None:
-            self._publish(rows, tick)
+            self._chunks.publish(rows, tick)
         if self._guiding.state is not before:
             self.get_logger().info(f"{self._guiding.state.value}: {self._guiding.reason}")
             self._publish_status()
-
-    def _publish(self, rows: Any, tick: Any) -> None:
-        message = ActionChunk(
-            observation_stamp=tick.to_msg(),
-            sequence=self._sequence,
-            source=self.device.source,
-            fingerprint=self._fingerprint,
-            period_s=self.embodiment.policy.period_ns * 1e-9,
-            names=list(self.embodiment.action_names),
-            rows=array("d", rows.tobytes()),
-        )
-        now = self.get_clock().now()
-        message.header.stamp = now.to_msg()
-        message.latency_s = (now.nanoseconds - tick.nanoseconds) * 1e-9
-        self._sequence += 1
-        self._chunk_publisher.publish(message)
 
     def _publish_status(self) -> None:
         guiding, teleop = self._guiding, self._teleop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from array import array
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from hpt_ros.configuration import check
-from hpt_ros.embodiment import fingerprint, load_embodiment
+from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import HptRosError
-from hpt_ros.msg import ActionChunk, SimStatus
-from hpt_ros.nodes.runtime import RELIABLE_1, RELIABLE_10, HptNode, run_node
+from hpt_ros.msg import SimStatus
+from hpt_ros.nodes.chunk_publisher import ChunkPublisher
+from hpt_ros.nodes.runtime import RELIABLE_1, HptNode, run_node
 from hpt_ros.sim.expert import Plan, Sight, plan, sight
 
 SOURCE = "teleop:expert"
@@ -38,14 +38,13 @@ class ExpertNode(HptNode):
         self.embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
         gripper = self.embodiment.gripper
         check(gripper is not None, "gripper", None, "a gripper: the expert's last column is its width")
-        self._fingerprint = fingerprint(self.embodiment)
         self._status: Any = None
         self._joints: bytes | None = None
         self._plan: Plan | None = None
-        self._plan_start_ns = self._episode = self._sequence = 0
+        self._plan_start_ns = self._episode = 0
         self.create_subscription(SimStatus, "/hpt_ros/sim/status", self._on_status, RELIABLE_1)
         self.create_subscription(JointState, self.embodiment.joints.topic, self._on_joints, _NEWEST, raw=True)
-        self._publisher = self.create_publisher(ActionChunk, "/hpt_ros/action_chunk", RELIABLE_10)
+        self._chunks = ChunkPublisher(self, self.embodiment, SOURCE)
         self.create_service(Trigger, "/hpt_ros/expert/start", self._on_start)
         self.create_service(Trigger, "/hpt_ros/expert/stop", self._on_stop)
         self.create_timer(1 / self.embodiment.policy.rate_hz, self._tick)
@@ -96,20 +95,7 @@ class ExpertNode(HptNode):
         policy, tick = self.embodiment.policy, self.get_clock().now()
         since_start_s = (tick.nanoseconds - self._plan_start_ns) * 1e-9
         rows = self._plan.rows(since_start_s, policy.period_ns * 1e-9, policy.action_horizon)
-        message = ActionChunk(
-            observation_stamp=tick.to_msg(),
-            sequence=self._sequence,
-            source=SOURCE,
-            fingerprint=self._fingerprint,
-            period_s=policy.period_ns * 1e-9,
-            names=list(self.embodiment.action_names),
-            rows=array("d", rows.tobytes()),
-        )
-        now = self.get_clock().now()
-        message.header.stamp = now.to_msg()
-        message.latency_s = (now.nanoseconds - tick.nanoseconds) * 1e-9
-        self._sequence += 1
-        self._publisher.publish(message)
+        self._chunks.publish(rows, tick)
 
 
 def _sight(status: Any) -> Sight:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.control.joint_rows import JointRows
 from hpt_ros.embodiment import Embodiment, load_embodiment
 from hpt_ros.sim.cameras import DEFAULT_SIZE_PX, Image, Renderer
 from hpt_ros.sim.expert import plan, sight
@@ -18,7 +19,7 @@ from hpt_ros.sim.variant import Variant
 from hpt_ros.sim.world import World
 
 Policy = Callable[[NDArray[np.float32], dict[str, Image]], NDArray[np.floating]]
-"""(state (8,), images {camera: (H, W, 3) uint8 RGB}) -> chunk (rows, 8) of absolute targets, one row per policy period."""
+"""(state (8,), images {camera: (H, W, 3) uint8 RGB}) -> chunk (rows, P), columns `embodiment.chunk_columns`, one row per policy period."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class OfflineScene:
         self.embodiment = embodiment or load_embodiment("sim_panda")
         self._variant = variant or Variant()
         self.world = World(task, home_rad=self.embodiment.home_rad, change=variant)
+        self._joint_rows = JointRows(self.embodiment)
         self._cameras = [camera.name for camera in self.embodiment.cameras]
         self._renderer = Renderer(self.world.model, size_px) if images else None
         self._period_s = 1 / self.embodiment.policy.rate_hz
@@ -90,12 +92,18 @@ class OfflineScene:
             target = self._drive(target, motion.sample(world.elapsed_s + self._period_s)[0])
 
     def rollout(self, policy: Policy, seed: int) -> Outcome:
-        """Let `policy` act from the start of `seed` until success or the time limit; each chunk's first `execute_rows` are executed."""
+        """Let `policy` act from the start of `seed` until success or the time limit; each chunk's first `execute_rows` are executed.
+
+        Raises:
+            ChunkRejected: a pose that the arm cannot reach.
+        """
         world = self.world
         world.reset(seed=seed)
         target: NDArray[np.floating] = world.state
         while not self._over():
             chunk = policy(world.state, self._images())
+            if self._joint_rows.takes_poses:
+                chunk = self._joint_rows.solved(np.asarray(chunk, np.float64), target[:7].astype(np.float64))
             for row in chunk[: self.embodiment.policy.execute_rows]:
                 target = self._drive(target, row)
         return Outcome(world.success, world.elapsed_s, float(np.linalg.norm(world.tcp_m - world.goal_m)))

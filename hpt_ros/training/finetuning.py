@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from hpt_ros.configuration import to_mapping
+from hpt_ros.control.actions import least_ranges
 from hpt_ros.demos import Demos
 from hpt_ros.model import HPTPolicy, TrunkReport, initialised_trunk, load_trunk, save_checkpoint
 from hpt_ros.model.encoders import ImageEncoder
@@ -113,7 +114,7 @@ def train(
         policy.instructions = instructions
         trunk_report = load_trunk(policy, trunk, allow_missing, allow_unused) if trunk else initialised_trunk(policy)
         freeze_trunk(policy, config.freeze)
-        policy.scaling.fit(*windows.rows())
+        policy.scaling.fit(*windows.rows(), least_ranges(sets[0].embodiment))
         policy.to(device)
         learner = Learner(config, policy, windows, unseen, seed)
         provenance = {

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hpt_ros.control.actions import action_space
 from hpt_ros.embodiment import Embodiment, require_same
 from hpt_ros.errors import DataError
 from hpt_ros.model import Batch
@@ -210,10 +211,9 @@ class Windows:
         return episode.name(tick)
 
     def rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """State (N, S) and command (N, A) of every tick."""
+        """States (N, S) of every tick, and action rows (M, A): what there is to normalise."""
         state = np.concatenate([e.demos.state[e.start : e.stop] for e in self.episodes])
-        command = np.concatenate([e.demos.command[e.start : e.stop] for e in self.episodes])
-        return state, command
+        return state, np.concatenate([_action_rows(e) for e in self.episodes])
 
 
 def data_hash(sets: Sequence[DemosLike]) -> str:
@@ -225,6 +225,18 @@ def data_hash(sets: Sequence[DemosLike]) -> str:
         digest.update(np.ascontiguousarray(demos.state).data)
         digest.update(np.ascontiguousarray(demos.command).data)
     return digest.hexdigest()[:16]
+
+
+def _action_rows(episode: Episode) -> NDArray[np.float32]:
+    """Every action row of an episode's windows; one for a command, whose row is the same in all chunks, where it is."""
+    robot, ticks = episode.demos.embodiment, slice(episode.start, episode.stop)
+    space, state, command = action_space(robot), episode.demos.state[ticks], episode.demos.command[ticks]
+    if not space.relative:
+        return space.encode(command, state[0])
+    due = np.arange(len(state))[:, None] + np.arange(1, robot.policy.action_horizon + 1)
+    last = len(state) - 1
+    rows = space.encode(command[np.minimum(due, last)], state)
+    return rows[due <= last] if last else rows[:, 0]
 
 
 def _stack(arrays: Sequence[NDArray[np.generic]]) -> Tensor:

@@ -8,87 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from rig import HOME, MS, SIM, Array, H, Rig
 
 from hpt_ros.control import commander as module
-from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, EngageRefused, TickOutput
 from hpt_ros.control.limiter import UnsafeRequestError
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.state_machine import State, TransitionRefused
-from hpt_ros.control.trajectory import JointTrajectoryFollower
-from hpt_ros.embodiment import fingerprint, load_embodiment
 from hpt_ros.embodiment.schema import RobotState
 
-SIM = load_embodiment("sim_panda")
-HOME = np.array(SIM.home_rad)
 BUDGET_MS = round(SIM.joints.timing.max_age_s * 1e3)
 TOO_LONG = BUDGET_MS // 10 + 2  # ticks of silence
-MS = 1_000_000
 TICK = 10 * MS
-T0 = 1_000_000 * MS
-PERIOD = SIM.policy.period_ns
-H = SIM.policy.action_horizon
-Array = NDArray[np.float64]
-
-
-class Rig:
-    """A commander with an arm that does what its messages say, on a clock of its own."""
-
-    def __init__(self, q: Array = HOME) -> None:
-        self.commander = Commander(SIM)
-        self.arm = JointTrajectoryFollower(SIM.joints.names, q)
-        self.now = T0
-        self.joints_alive = True
-        self.outputs: list[TickOutput] = []
-        self.path: list[tuple[Array, Array]] = []
-        self.send_joints()
-        self.commander.on_gripper(0.08)
-
-    @property
-    def state(self) -> State:
-        return self.commander.state
-
-    def send_joints(self) -> None:
-        if self.joints_alive:
-            self.commander.on_joints(self.now, *self.arm.sample(self.now), self.now)
-
-    def tick(self, count: int = 1, late_ms: int = 0) -> TickOutput:
-        """Ticks that are due every 10 ms; the message of each reaches the arm `late_ms` after it was due."""
-        for _ in range(count):
-            output = self.commander.tick(self.now)
-            self.outputs.append(output)
-            self.move(late_ms)
-            if output.arm:
-                points = [(t, q, dq, None) for t, q, dq in output.arm.points]
-                self.arm.accept(SIM.joints.names, points, output.arm.stamp_ns, self.now)
-            self.move(10 - late_ms)
-            self.send_joints()
-        return output
-
-    def move(self, ms: int) -> None:
-        for _ in range(ms):
-            self.path.append(self.arm.sample(self.now))
-            self.now += MS
-
-    def chunk(self, target: Array, source: str = "policy", gripper: float = 0.08, age_ms: int = 20) -> bool:
-        rows = np.tile([*target, gripper], (H, 1))
-        return self.offer(rows, source, age_ms)
-
-    def offer(self, rows: Array, source: str = "policy", age_ms: int = 20) -> bool:
-        chunk = Chunk(self.now - age_ms * MS, PERIOD, SIM.action_names, rows, fingerprint(SIM), source)
-        return self.commander.on_chunk(chunk, self.now)
-
-    def engage(self) -> None:
-        self.commander.engage(self.now)
-        self.tick(52)
-
-    def run(self, target: Array, ticks: int, source: str = "policy") -> None:
-        """A policy that wants one pose, at about 15 Hz."""
-        for i in range(ticks):
-            if i % 7 == 0:
-                self.chunk(target, source)
-            self.tick()
 
 
 @pytest.fixture

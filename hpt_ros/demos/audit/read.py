@@ -109,7 +109,7 @@ class _BagReader:
             task=task,
             joints=self._series("joints", len(robot.joints.names), start_ns),
             gripper=gripper,
-            command=self._series("command", len(robot.action_names), start_ns),
+            command=self._series("command", len(robot.command_names), start_ns),
             cameras={camera.name: builder.frames(start_ns) for camera, builder in self._cameras.values()},
             streams={key: self._arrivals(key, start_ns) for key in self._stamps_ns},
             refused=tuple(Refusal(key, len(why), why[0]) for key, why in self._refused.items()),
@@ -119,7 +119,7 @@ class _BagReader:
         """Of the values in a message of the stream; None for a depth camera, of which only the stamps are looked at."""
         robot = self._robot
         fingers = robot.gripper.names if robot.gripper else None
-        return {"joints": robot.joints.names, "gripper": fingers, "command": robot.action_names}.get(key)
+        return {"joints": robot.joints.names, "gripper": fingers, "command": robot.command_names}.get(key)
 
     def _series(self, key: str, columns: int, start_ns: int) -> Series:
         rows = sorted(dict(reversed(self._rows[key])).items())  # the first of equal stamps stays
