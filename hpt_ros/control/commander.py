@@ -206,7 +206,7 @@ class Commander:
                 self._human_ns = now_ns
             elif self._human_drives(now_ns) or chunk.observation_ns <= self._blind_ns:
                 return False
-            chunk = self._joint_rows.of(chunk, self._horizon.end.q)
+            chunk = self._joint_rows.of(chunk, self._horizon.end_ns, self._horizon.end.q)
             if self.state is not State.RUNNING and not self._begin(chunk, now_ns):
                 return False
         except ChunkRejected as rejection:

@@ -51,16 +51,24 @@ def solve(poses: Array, seed: Array, posture: Array, low: Array, high: Array) ->
     return Solution(q, np.linalg.norm(error[:, :3], axis=1), np.linalg.norm(error[:, 3:], axis=1))
 
 
+def elbow_part(q: Array, dq: Array) -> Array:
+    """Of joint displacements dq (N, 7) at angles q (N, 7) [rad] the part that leaves the TCP where it is: the elbow's."""
+    return _null_part(tool_jacobian(joint_frames(q)), dq)
+
+
+def _null_part(jacobian: Array, dq: Array) -> Array:
+    transposed = jacobian.swapaxes(1, 2)
+    gram = jacobian @ transposed + _ROUNDING * np.eye(6)  # damped more, it would hold the tool off the pose
+    rest: Array = dq - (transposed @ np.linalg.solve(gram, jacobian @ dq[..., None]))[..., 0]
+    return rest
+
+
 def _step(jacobian: Array, error: Array, wished: Array, free: Array) -> Array:
     """Joint steps (N, 7) that remove the error (N, 6), and of the wished steps (N, 7) the part that leaves the TCP alone."""
     matrix = jacobian * free[:, None, :]
     transposed = matrix.swapaxes(1, 2)
-    gram, wished = matrix @ transposed, (wished * free)[..., None]
-    toward = np.linalg.solve(gram + _DAMPING**2 * np.eye(6), error[..., None])
-    in_the_way = np.linalg.solve(
-        gram + _ROUNDING * np.eye(6), matrix @ wished
-    )  # damped, it would hold the tool off the pose
-    step = (wished + transposed @ (toward - in_the_way))[..., 0]
+    toward = np.linalg.solve(matrix @ transposed + _DAMPING**2 * np.eye(6), error[..., None])
+    step = (transposed @ toward)[..., 0] + _null_part(matrix, wished * free)
     longest = np.abs(step).max(axis=1, keepdims=True)
     shortened: Array = step * np.minimum(1.0, _LONGEST_STEP_RAD / np.maximum(longest, 1e-9))
     return shortened

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.actions import POSE_COLUMNS, poses_of
 from hpt_ros.control.chunk import Chunk, ChunkRejected
-from hpt_ros.control.inverse_kinematics import solve
+from hpt_ros.control.inverse_kinematics import elbow_part, solve
 from hpt_ros.control.kinematics import forward
 from hpt_ros.control.limits import TABLES
 from hpt_ros.control.merging import linear_mean
@@ -33,23 +33,23 @@ class JointRows:
         self._low, self._high = np.array(table.position_min) + margin, np.array(table.position_max) - margin
         self._home = np.array(embodiment.home_rad)
 
-    def of(self, chunk: Chunk, q: Array) -> Chunk:
-        """The chunk with joint rows; `q` (7,) [rad] is where the arm was told to be, from which solutions are sought.
+    def of(self, chunk: Chunk, t_ns: int, q: Array) -> Chunk:
+        """The chunk with joint rows; `q` (7,) [rad] is where the arm is told to be at `t_ns`, from which solutions are sought.
 
         Raises:
             ChunkRejected: six numbers that are no rotation, or a pose that is out of reach.
         """
         if chunk.names == self._embodiment.command_names:
             return chunk
-        rows = self.solved(chunk.rows, q)
+        rows = self.solved(chunk.rows, q, (chunk.due_ns - t_ns) * 1e-9)
         return replace(chunk, rows=rows, names=self._embodiment.command_names)
 
-    def solved(self, rows: Array, q: Array) -> Array:
-        """Joint rows (H, C) of pose rows (H, P) that are a policy period apart; otherwise as `of`."""
+    def solved(self, rows: Array, q: Array, due_s: Array) -> Array:
+        """Joint rows (H, C) of pose rows (H, P) that are due `due_s` (H,) [s] after the arm is at `q`; otherwise as `of`."""
         _check_rotations(rows)
-        passed_s = self._embodiment.policy.period_ns * 1e-9 * np.arange(1, len(rows) + 1)[:, None]
-        posture = self._home + np.exp(-POSTURE_1_S * passed_s) * (q - self._home)
-        found = solve(poses_of(rows), q, posture, self._low, self._high)
+        poses = poses_of(rows)
+        found = solve(poses, q, np.broadcast_to(q, (len(rows), len(q))), self._low, self._high)
+        found = solve(poses, found.q, self._as_if_followed(found.q, q, due_s), self._low, self._high)
         worst = int(np.argmax(np.maximum(found.distance_m / REACH_M, found.angle_rad / REACH_RAD)))
         distance_m, angle_rad = float(found.distance_m[worst]), float(found.angle_rad[worst])
         if distance_m > REACH_M or angle_rad > REACH_RAD:
@@ -59,6 +59,18 @@ class JointRows:
                 f"allowed: {REACH_M * 1e3:.0f} mm and {REACH_RAD:g} rad",
             )
         return np.hstack([found.q, rows[:, POSE_COLUMNS:]])
+
+    def _as_if_followed(self, joints: Array, q: Array, due_s: Array) -> Array:
+        """Postures (H, 7) in which the elbow goes home and does nothing else from row to row.
+
+        Rows solved each from `q` alone differ from those of the next chunk, solved from a `q` further on, by what the elbow
+        makes of the way between: a jolt at every chunk.
+        """
+        share = 1 - np.exp(-POSTURE_1_S * np.diff(np.maximum(due_s, 0.0), prepend=0.0))
+        moved = np.diff(joints, axis=0, prepend=q[None])
+        stray = elbow_part(joints, moved - share[:, None] * (self._home - joints))
+        followed: Array = joints - np.cumsum(stray, axis=0)
+        return followed
 
     def mean(self, joints: Array, weights: Array) -> Array:
         """What several chunks want at N times, (K, N, J) [rad] with weights (K, N), as one (N, J).

@@ -103,7 +103,8 @@ class OfflineScene:
         while not self._over():
             chunk = policy(world.state, self._images())
             if self._joint_rows.takes_poses:
-                chunk = self._joint_rows.solved(np.asarray(chunk, np.float64), target[:7].astype(np.float64))
+                due_s = self._period_s * np.arange(1, len(chunk) + 1)
+                chunk = self._joint_rows.solved(chunk.astype(np.float64), target[:7].astype(np.float64), due_s)
             for row in chunk[: self.embodiment.policy.execute_rows]:
                 target = self._drive(target, row)
         return Outcome(world.success, world.elapsed_s, float(np.linalg.norm(world.tcp_m - world.goal_m)))

@@ -23,6 +23,7 @@ SIM = load_embodiment("sim_panda")
 HOME = np.array(SIM.home_rad)
 LIMITS = TABLES["fer"]
 PERIOD_S = SIM.policy.period_ns * 1e-9
+DUE_S = PERIOD_S * np.arange(1, SIM.policy.action_horizon + 1)
 JOINT_KINDS: tuple[ActionKind, ...] = ("joint_position", "joint_delta")
 POSE_KINDS: tuple[ActionKind, ...] = ("ee_pose", "ee_delta")
 Array = NDArray[np.float64]
@@ -58,7 +59,7 @@ def test_a_label_decodes_to_the_command_it_was_made_of(kind: ActionKind, seed: i
     if kind in JOINT_KINDS:
         np.testing.assert_allclose(sent, commands, atol=1e-6)
         return
-    arm = JointRows(robot(kind)).solved(sent.astype(float), state[:7])
+    arm = JointRows(robot(kind)).solved(sent.astype(float), state[:7], DUE_S)
     missing = pose_error(forward(arm[:, :7]), forward(commands[:, :7]))
     assert np.abs(missing).max() < 1e-5, "the tool goes where the commands would have brought it [m, rad]"
     np.testing.assert_array_equal(arm[:, 7], sent[:, -1])
@@ -70,13 +71,13 @@ def test_a_step_of_the_tool_is_the_same_joints_where_the_elbow_is_at_home(kind: 
     rng = np.random.default_rng(1)
     q = HOME + np.linspace(0, 1, 16)[:, None] * rng.uniform(-0.1, 0.1, 7)
     poses = np.hstack([pose_rows(forward(q)), np.full((16, 1), 0.04)])
-    joints = JointRows(robot("ee_pose")).solved(poses, HOME)[:, :7]  # the elbow was free to stay
+    joints = JointRows(robot("ee_pose")).solved(poses, HOME, DUE_S)[:, :7]  # the elbow was free to stay
     assert np.abs(joints - q).max() < 0.1
     commands = np.hstack([joints, np.full((16, 1), 0.04)])
     space = action_space(robot(kind))
     state = np.append(HOME, 0.04)
     sent = space.decode(space.encode(commands, state), state).astype(float)
-    again = sent if kind in JOINT_KINDS else JointRows(robot(kind)).solved(sent, HOME)
+    again = sent if kind in JOINT_KINDS else JointRows(robot(kind)).solved(sent, HOME, DUE_S)
     np.testing.assert_allclose(again[:, :7], joints, atol=1e-4)
 
 

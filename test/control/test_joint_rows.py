@@ -29,6 +29,10 @@ def rows_of(poses: Array) -> Array:
     return np.hstack([pose_rows(poses), np.full((len(poses), 1), 0.08)])
 
 
+def due_s(rows: int) -> Array:
+    return PERIOD_S * np.arange(1, rows + 1)
+
+
 def moved(pose: Array, *metres: float) -> Array:
     there = pose.copy()
     there[:3, 3] += metres
@@ -40,7 +44,7 @@ def moved(pose: Array, *metres: float) -> Array:
 def test_a_straight_line_is_followed_without_a_jump(seed: int) -> None:
     way = np.random.default_rng(seed).uniform(-0.15, 0.15, 3)
     poses = np.stack([moved(forward(HOME), *(share * way)) for share in np.linspace(0, 1, 16)])
-    joints = ROWS.solved(rows_of(poses), HOME)[:, :7]
+    joints = ROWS.solved(rows_of(poses), HOME, due_s(16))[:, :7]
     assert np.abs(pose_error(forward(joints), poses)).max() < 1e-5
     assert np.abs(np.diff(np.vstack([HOME, joints]), axis=0)).max() < 0.1
     assert (joints > LOW).all()
@@ -53,7 +57,7 @@ def test_the_elbow_comes_home_and_does_not_wander() -> None:
     still = np.tile(forward(q), (16, 1, 1))
     path = [q]
     for _ in range(60):  # four seconds of chunks, of each of which one row is executed
-        path.append(q := ROWS.solved(rows_of(still), q)[0, :7])
+        path.append(q := ROWS.solved(rows_of(still), q, due_s(16))[0, :7])
     gaps = np.linalg.norm(np.array(path) - HOME, axis=1)
     assert np.abs(pose_error(forward(q), still[0])).max() < 1e-5, "the tool stays"
     assert (np.diff(gaps) < 1e-6).all()
@@ -65,7 +69,7 @@ def test_a_joint_at_its_limit_is_made_up_for_by_the_others() -> None:
     q = HOME.copy()
     q[6] = HIGH[6] - ARM.safety.position_margin_rad
     turned = forward(q + [0.1, 0, 0, 0, 0, 0, 0.1])
-    joints = ROWS.solved(rows_of(turned[None]), q)[0, :7]
+    joints = ROWS.solved(rows_of(turned[None]), q, due_s(1))[0, :7]
     assert joints[6] <= HIGH[6] - ARM.safety.position_margin_rad + 1e-12
     assert np.abs(pose_error(forward(joints), turned)).max() < 1e-4
 
@@ -74,7 +78,7 @@ def test_a_joint_at_its_limit_is_made_up_for_by_the_others() -> None:
 def test_a_pose_out_of_reach_refuses_the_chunk(metres: tuple[float, ...]) -> None:
     poses = np.stack([forward(HOME), moved(forward(HOME), *metres)])
     with pytest.raises(ChunkRejected, match=r"unreachable: row 1: the arm comes to \d+ mm"):
-        ROWS.solved(rows_of(poses), HOME)
+        ROWS.solved(rows_of(poses), HOME, due_s(2))
 
 
 @pytest.mark.parametrize("axes", [np.zeros(6), [1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 1, 0]])
@@ -82,12 +86,12 @@ def test_six_numbers_that_are_no_rotation_refuse_the_chunk(axes: Array) -> None:
     rows = rows_of(np.tile(forward(HOME), (3, 1, 1)))
     rows[2, 3:9] = axes
     with pytest.raises(ChunkRejected, match="rotation: row 2"):
-        ROWS.solved(rows, HOME)
+        ROWS.solved(rows, HOME, due_s(3))
 
 
 def test_joint_chunks_pass_as_they_are() -> None:
     chunk = Chunk(0, 1, ARM.command_names, np.zeros((2, 8)), fingerprint(ARM), "teleop:test")
-    assert ROWS.of(chunk, HOME) is chunk
+    assert ROWS.of(chunk, 0, HOME) is chunk
 
 
 def test_poses_are_averaged_as_poses() -> None:
@@ -112,6 +116,6 @@ def test_a_chunk_keeps_its_times_and_its_gripper() -> None:
     rows = rows_of(np.tile(forward(HOME), (2, 1, 1)))
     rows[:, -1] = [0.08, 0.0]
     chunk = Chunk(5, ARM.policy.period_ns, ARM.chunk_names, rows, fingerprint(ARM), "policy")
-    solved = ROWS.of(chunk, HOME)
+    solved = ROWS.of(chunk, 0, HOME)
     assert solved == replace(chunk, rows=solved.rows, names=ARM.command_names)
     assert solved.rows[:, 7].tolist() == [0.08, 0.0]

@@ -45,6 +45,25 @@ def test_the_tool_goes_to_the_pose_and_the_label_is_in_joints(strategy: str) -> 
     assert label.position[7] == 0.0
 
 
+def test_chunk_after_chunk_is_one_smooth_motion() -> None:
+    """A bent way, of which each chunk is solved from where the arm has come to: the limiter has nothing to smooth."""
+    period_s = ARM.policy.period_ns * 1e-9
+    joints = HOME + [0.4, 0.1, -0.4, 0.0, 0.3, 0.0, 0.0]  # with the elbow far from home
+    rig = Rig(joints, ARM)
+    rig.engage()
+    for i in range(350):
+        if i % 7 == 0:
+            angle = np.maximum((i - 70) * 0.01 + period_s * np.arange(1, H + 1), 0) * 1.5
+            rows = poses(forward(joints))
+            rows[:, 0] += 0.1 * (1 - np.cos(angle))
+            rows[:, 1] -= 0.1 * (1 - np.cos(1.5 * angle))
+            assert rig.offer(rows)
+        rig.tick()
+        if i == 50:  # the elbow is on its way
+            before = rig.commander.limited_ticks
+    assert rig.commander.limited_ticks == before
+
+
 def test_a_person_commands_joints_whatever_the_policys_kind() -> None:
     rig = engaged()
     for i in range(100):
