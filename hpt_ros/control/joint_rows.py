@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control.actions import POSE_COLUMNS, poses_of
+from hpt_ros.control.actions import POSE_COLUMNS, Rows, poses_of
 from hpt_ros.control.chunk import Chunk, ChunkRejected
 from hpt_ros.control.inverse_kinematics import elbow_part, solve
 from hpt_ros.control.kinematics import forward
@@ -44,7 +44,7 @@ class JointRows:
         rows = self.solved(chunk.rows, q, (chunk.due_ns - t_ns) * 1e-9)
         return replace(chunk, rows=rows, names=self._embodiment.command_names)
 
-    def solved(self, rows: Array, q: Array, due_s: Array) -> Array:
+    def solved(self, rows: Array, q: Array, due_s: Rows) -> Array:
         """Joint rows (H, C) of pose rows (H, P) that are due `due_s` (H,) [s] after the arm is at `q`; otherwise as `of`."""
         _check_rotations(rows)
         poses = poses_of(rows)
@@ -60,7 +60,7 @@ class JointRows:
             )
         return np.hstack([found.q, rows[:, POSE_COLUMNS:]])
 
-    def _as_if_followed(self, joints: Array, q: Array, due_s: Array) -> Array:
+    def _as_if_followed(self, joints: Array, q: Array, due_s: Rows) -> Array:
         """Postures (H, 7) in which the elbow goes home and does nothing else from row to row.
 
         Rows solved each from `q` alone differ from those of the next chunk, solved from a `q` further on, by what the elbow
