@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.demos.stamps import Stamped
 from hpt_ros.embodiment import Camera, Embodiment
 from hpt_ros.errors import DataError, StreamError
 from hpt_ros.streams import PATIENCE_NS, Observation, Observer, StaleStreamError, StreamBuffer, header_stamp_ns
@@ -39,7 +40,15 @@ class Row:
 
 def align(messages: Iterable[tuple[str, bytes]], embodiment: Embodiment, from_state: bool = False) -> Iterator[Row]:
     """The rows of `Aligner` for one episode."""
-    return Aligner(embodiment, from_state).rows(messages)
+    return Aligner(embodiment, from_state).rows(_with_stamps(messages))
+
+
+def _with_stamps(messages: Iterable[tuple[str, bytes]]) -> Iterator[Stamped]:
+    for key, raw in messages:
+        try:
+            yield key, header_stamp_ns(raw), raw
+        except StreamError as error:
+            raise DataError(f"{key}: {error.message}", error.remedy) from error
 
 
 class Aligner:
@@ -70,29 +79,27 @@ class Aligner:
         self._tick_ns: int | None = None
         self._first_ns: int | None = None
 
-    def rows(self, messages: Iterable[tuple[str, bytes]]) -> Iterator[Row]:
-        """Align (stream key, serialized message) in order of receipt; they may arrive up to `PATIENCE_NS` out of order.
+    def rows(self, messages: Iterable[Stamped]) -> Iterator[Row]:
+        """Align messages in order of receipt; they may arrive up to `PATIENCE_NS` out of order.
 
         Raises:
             DataError: a stream goes stale, commands pause for longer than `PATIENCE_NS`, a message cannot be used, or
                 there is no row at all.
         """
-        for key, raw in messages:
-            yield from self._push(key, raw)
+        for key, stamp_ns, raw in messages:
+            if self._tick_ns is not None and self._tick_ns <= stamp_ns - PATIENCE_NS:
+                yield from self._rows_until(stamp_ns - PATIENCE_NS)
+            self._push(key, stamp_ns, raw)
         yield from self._finish()
 
-    def _push(self, key: str, raw: bytes) -> Iterator[Row]:
-        try:
-            stamp_ns = header_stamp_ns(raw)
-        except StreamError as error:
-            raise DataError(f"{key}: {error.message}", error.remedy) from error
-        yield from self._rows_until(stamp_ns - PATIENCE_NS)
+    def _push(self, key: str, stamp_ns: int, raw: bytes) -> None:
         if key == COMMAND_KEY:
             self._check_no_pause(stamp_ns)
-            self._commands.push(raw)
+            self._commands.push(raw, stamp_ns)
         else:
-            self._observer.push(key, raw)
-        self._last_stamps[key] = max(stamp_ns, self._last_stamps.get(key, stamp_ns))
+            self._observer.push(key, raw, stamp_ns=stamp_ns)
+        if stamp_ns > self._last_stamps.get(key, 0):
+            self._last_stamps[key] = stamp_ns
         if key not in self._first_stamps:
             self._first_stamps[key] = stamp_ns
             if len(self._first_stamps) == len(self._allowances):

@@ -11,7 +11,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 
 from hpt_ros.demos.settings import Outside
 from hpt_ros.demos.source import METADATA, SUFFIXES, BagSource, open_source, storage_files
-from hpt_ros.demos.stamps import stamped
+from hpt_ros.demos.stamps import Stamped, stamped
 from hpt_ros.embodiment import Embodiment, StreamSpec
 from hpt_ros.errors import DataError
 from hpt_ros.recording.edits import edit_of
@@ -89,6 +89,16 @@ class EpisodeBag:
         Raises:
             DataError: a topic is missing or empty, has another type or definition, stamps cannot be used, the file is
                 damaged, or all of it is trimmed away.
+        """
+        return ((key, raw) for key, _, raw in self.stamped(embodiment, with_command, receive_time))
+
+    def stamped(
+        self, embodiment: Embodiment, with_command: bool = True, receive_time: bool = False
+    ) -> Iterator[Stamped]:
+        """`messages` with their stamps, which have been read already.
+
+        Raises:
+            DataError: as `messages`.
         """
         return stamped(self.received(embodiment, with_command), self.span_ns[0], receive_time)
 

@@ -136,7 +136,7 @@ def _convert(bag: EpisodeBag, job: Job, embodiment: Embodiment, settings: Conver
     keys = [spec.key for spec in specs]
     pace = EpisodeSync()
     aligner = Aligner(embodiment, settings.from_state, kept)
-    messages = bag.messages(embodiment, not settings.from_state, settings.receive_time)
+    messages = bag.stamped(embodiment, not settings.from_state, settings.receive_time)
     with (
         RowsWriter(job.folder, embodiment, received=True) as writer,
         closing(NpyAppender(job.folder / AGES, "<i8", (len(keys),))) as ages,

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import yaml
 from mcap.exceptions import McapError
@@ -17,6 +16,7 @@ from mcap.reader import make_reader
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 
+from hpt_ros.demos.mcap_chunks import FastReader
 from hpt_ros.errors import DataError
 
 if sys.version_info >= (3, 14):
@@ -71,12 +71,16 @@ class BagSource:
             wanted = [connection for connection in reader.connections if connection.topic in topics]
             if not wanted:
                 continue
-            messages = reader.messages(wanted, start_ns, stop_ns)
-            while item := _next(messages):
-                connection, receive_ns, raw = item
-                if raw[:4] == _ZSTD:  # CDR never begins so: compressed one by one, and no metadata.yaml told it
-                    raw = zstd.decompress(raw)
-                yield connection.topic, receive_ns, raw
+            try:
+                for connection, receive_ns, raw in reader.messages(wanted, start_ns, stop_ns):
+                    if raw[:4] == _ZSTD:  # CDR never begins so: compressed one by one, and no metadata.yaml told it
+                        yield connection.topic, receive_ns, zstd.decompress(raw)
+                    else:
+                        yield connection.topic, receive_ns, raw
+            except Exception as error:  # as in _opened
+                raise DataError(
+                    f"the bag's data is damaged: {error}", "exclude the bag, or trim the damaged end: hpt-ros bags"
+                ) from error
 
     def close(self) -> None:
         """Close the files."""
@@ -128,7 +132,7 @@ def _opened(paths: list[Path]) -> list[Reader]:
     readers: list[Reader] = []
     try:
         for path in paths:
-            readers.append(Reader(path))
+            readers.append(FastReader(path))
             readers[-1].open()
     except Exception as error:  # the formats are foreign, and rosbags' parsers raise what comes
         for reader in readers[:-1]:
@@ -138,15 +142,6 @@ def _opened(paths: list[Path]) -> list[Reader]:
             f"if {paths[len(readers) - 1].name} was cut off, `mcap recover` makes what is left of it readable",
         ) from error
     return readers
-
-
-def _next(messages: Iterator[Any]) -> Any:
-    try:
-        return next(messages, None)
-    except Exception as error:  # as in _opened
-        raise DataError(
-            f"the bag's data is damaged: {error}", "exclude the bag, or trim the damaged end: hpt-ros bags"
-        ) from error
 
 
 def _embedded_custom(file: Path) -> Mapping[str, str]:

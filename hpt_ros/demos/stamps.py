@@ -9,14 +9,15 @@ from hpt_ros.errors import DataError, StreamError
 from hpt_ros.streams import PATIENCE_NS, header_stamp_ns
 from hpt_ros.streams.cdr import with_stamp
 
+Stamped = tuple[str, int, bytes]
+"""Stream key, header stamp [ns], serialized message."""
+
 JUMP_NS = 1_000_000_000
 _OTHER_TIMES = "if the stamps cannot be repaired, --receive-time takes the times at which messages were received"
 
 
-def stamped(
-    messages: Iterable[tuple[StreamSpec, int, bytes]], start_ns: int, receive_time: bool
-) -> Iterator[tuple[str, bytes]]:
-    """(stream key, message) of what came as (stream, receive time [ns], message), each with a stamp that can be used.
+def stamped(messages: Iterable[tuple[StreamSpec, int, bytes]], start_ns: int, receive_time: bool) -> Iterator[Stamped]:
+    """(stream key, stamp [ns], message) of what came as (stream, receive time [ns], message), each with a stamp that can be used.
 
     `start_ns`: receive time of the bag's first message; errors count from there. With `receive_time` every header is given
     the receive time.
@@ -45,7 +46,7 @@ def stamped(
             )
         if ahead_ns >= 0:
             newest[spec.key] = stamp_ns, receive_ns
-        yield spec.key, raw
+        yield spec.key, stamp_ns, raw
 
 
 def _where(spec: StreamSpec, receive_ns: int, start_ns: int) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.demos.align import COMMAND_KEY, Row
+from hpt_ros.demos.stamps import Stamped
 from hpt_ros.embodiment import StreamSpec
 from hpt_ros.errors import DataError
-from hpt_ros.streams import header_stamp_ns
 
 SLOW = 0.7
 """Share of the declared rate below which a bag does not support what the embodiment promises."""
@@ -34,14 +34,15 @@ class EpisodeSync:
     def __init__(self) -> None:
         self._paces: dict[str, _Pace] = {}
 
-    def watch(self, messages: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    def watch(self, messages: Iterable[Stamped]) -> Iterator[Stamped]:
         """Pass an episode's messages on, counting them."""
-        for key, raw in messages:
-            yield key, raw
-            stamp_ns = header_stamp_ns(raw)
-            pace = self._paces.get(key)
+        paces = self._paces
+        for message in messages:
+            yield message
+            key, stamp_ns, _ = message
+            pace = paces.get(key)
             if pace is None:
-                self._paces[key] = _Pace(1, stamp_ns, stamp_ns)
+                paces[key] = _Pace(1, stamp_ns, stamp_ns)
             else:
                 pace.count += 1
                 pace.last_ns = max(pace.last_ns, stamp_ns)

@@ -39,13 +39,13 @@ class StreamBuffer:
         """The largest stamp, None while empty."""
         return self._stamps[-1] if self._stamps else None
 
-    def push(self, raw: bytes) -> int:
-        """Keep the message and return its stamp [ns]; a straggler from before the horizon is not kept.
+    def push(self, raw: bytes, known_ns: int | None = None) -> int:
+        """Keep the message and return its stamp [ns], which is read unless it is known; a straggler from before the horizon is not kept.
 
         Raises:
             StreamError: the bytes carry no usable stamp.
         """
-        stamp_ns = header_stamp_ns(raw)
+        stamp_ns = header_stamp_ns(raw) if known_ns is None else known_ns
         stamps, samples = self._stamps, self._samples
         if not stamps or stamp_ns > stamps[-1]:
             stamps.append(stamp_ns)

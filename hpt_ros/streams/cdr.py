@@ -29,14 +29,13 @@ def header_stamp_ns(raw: bytes) -> int:
     Raises:
         StreamError: the bytes are not plain CDR, or the stamp is zero, negative or malformed.
     """
-    layout = _stamp_layout(raw)
-    seconds, nanoseconds = layout.unpack_from(raw, 4)
+    seconds, nanoseconds = _stamp_layout(raw).unpack_from(raw, 4)
     if seconds < 0 or nanoseconds >= NS_PER_S or not (seconds or nanoseconds):
         raise StreamError(
             f"header stamp {seconds} s {nanoseconds} ns is not a time",
             "make the publisher stamp its messages when the data is measured",
         )
-    return int(seconds * NS_PER_S + nanoseconds)
+    return seconds * NS_PER_S + nanoseconds  # type: ignore[no-any-return]
 
 
 def same_payload(first: bytes, second: bytes) -> bool:

@@ -16,8 +16,10 @@ from hpt_ros.embodiment.schema import COMMAND, IMAGE, JOINT_STATE
 from hpt_ros.errors import StreamError
 from hpt_ros.streams.cdr import decode
 from hpt_ros.streams.image_files import file_rgb, image_file, jpeg_file
+from hpt_ros.streams.positions import PositionLayout, layout_of
 from hpt_ros.streams.rows import image_rows
 
+_layouts: dict[tuple[str, tuple[str, ...]], PositionLayout] = {}  # of the last message of a type for these names
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 _UNREADABLE = "cannot decode the image: "
 _HALF_CHROMA = {Format.YUV_NV12: cv2.COLOR_YUV2RGB_NV12, Format.YUV_NV21: cv2.COLOR_YUV2RGB_NV21}
@@ -29,8 +31,7 @@ def joint_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
     Raises:
         StreamError: a joint is missing, or a value is not finite.
     """
-    message = decode(raw, JOINT_STATE)
-    return _by_name(message.name, message.position, names)
+    return _positions(raw, JOINT_STATE, "name", tuple(names))
 
 
 def command_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
@@ -39,8 +40,7 @@ def command_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
     Raises:
         StreamError: a name is missing, or a value is not finite.
     """
-    message = decode(raw, COMMAND)
-    return _by_name(message.names, message.position, names)
+    return _positions(raw, COMMAND, "names", tuple(names))
 
 
 def rgb_image(raw: bytes, msgtype: str) -> NDArray[np.uint8]:
@@ -91,6 +91,20 @@ def crop(image: NDArray[_Pixel], camera: Camera | DepthCamera) -> NDArray[_Pixel
             "correct crop_px in the embodiment, or the camera's resolution",
         )
     return image[top : top + height, left : left + width]
+
+
+def _positions(raw: bytes, msgtype: str, field: str, names: tuple[str, ...]) -> NDArray[np.float64]:
+    layout = _layouts.get((msgtype, names))
+    known = layout.positions(raw) if layout is not None else None
+    if known is not None:
+        return known
+    message = decode(raw, msgtype)
+    found = getattr(message, field)
+    positions = _by_name(found, message.position, names)
+    new = layout_of(raw, found, message.position, names)
+    if new is not None:
+        _layouts[msgtype, names] = new
+    return positions
 
 
 def _by_name(found: Sequence[str], values: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:

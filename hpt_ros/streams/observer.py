@@ -67,11 +67,11 @@ class _Stream:
         self._last_cut_ns = -1
         self._last_used_ns = -1
 
-    def push(self, raw: bytes, now_ns: int | None) -> None:
+    def push(self, raw: bytes, now_ns: int | None, known_ns: int | None) -> None:
         try:
             if now_ns is not None and (ahead_ns := header_stamp_ns(raw) - now_ns) > self._ahead_ns:
                 raise StreamError(f"its stamp is {ahead_ns / 1e6:.0f} ms ahead of the clock")
-            stamp_ns = self.buffer.push(raw)
+            stamp_ns = self.buffer.push(raw, known_ns)
         except StreamError as error:
             self._refusal = f" (a message was refused: {error.message})"
             return
@@ -147,14 +147,14 @@ class Observer:
         }
         self._lock = threading.Lock()
 
-    def push(self, key: str, raw: bytes, now_ns: int | None = None) -> None:
-        """Add a message to the stream `key` of `embodiment.streams()`.
+    def push(self, key: str, raw: bytes, now_ns: int | None = None, *, stamp_ns: int | None = None) -> None:
+        """Add a message to the stream `key` of `embodiment.streams()`; its stamp is read unless it is known.
 
         A message without a usable stamp, or with one from the future of `now_ns`, is no sample: a stream that has no
         other goes stale, and the reason tells.
         """
         with self._lock:
-            self._streams[key].push(raw, now_ns)
+            self._streams[key].push(raw, now_ns, stamp_ns)
 
     def observe(self, tick_ns: int) -> Observation:
         """The observation at `tick_ns`, which may lie up to `PATIENCE_NS` in the past.
