@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hpt_ros import __version__
 from hpt_ros.demos.bag import episode_name, find_bags, open_bag
-from hpt_ros.demos.part import AGES, FACTS, Job, Outcome, finished, job_key, used_streams
+from hpt_ros.demos.merge import Merge
+from hpt_ros.demos.part import Job, Outcome, finished, job_key, used_streams
 from hpt_ros.demos.partial import PartialSet
 from hpt_ros.demos.pool import run_jobs
 from hpt_ros.demos.settings import ConvertSettings
-from hpt_ros.demos.store import FORMAT_VERSION, INDEX, RowsWriter, statistics
-from hpt_ros.demos.sync import sync_report
+from hpt_ros.demos.store import FORMAT_VERSION, INDEX, statistics
 from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint
 from hpt_ros.errors import DataError, FingerprintError
 from hpt_ros.paths import sync
@@ -79,9 +77,13 @@ def convert(
         embodiment = _stored_embodiment(paths)
     with PartialSet(out, overwrite) as partial:
         conversion = _Conversion(embodiment, settings, partial)
-        conversion.run(paths, workers, progress or (lambda *_: None))
-        conversion.check(allow_skips)
-        return conversion.commit(out)
+        try:
+            conversion.run(paths, workers, progress or (lambda *_: None))
+            conversion.check(allow_skips)
+            return conversion.commit(out)
+        except BaseException:
+            conversion.discard()
+            raise
 
 
 class _Conversion:
@@ -91,17 +93,20 @@ class _Conversion:
         self._embodiment = embodiment
         self._settings = settings
         self._partial = partial
-        self._outcomes: dict[Path, Outcome] = {}
+        self._outcomes: dict[Path, Outcome | None] = {}
         self._jobs: dict[Path, Job] = {}
         self._kept = 0
+        self._merge = Merge(partial.set_folder, embodiment, used_streams(embodiment, settings))
+        self._merged = 0
 
     def run(self, paths: Sequence[Path], workers: int, progress: Progress) -> None:
         """Convert what no earlier run has finished."""
-        self._outcomes = dict.fromkeys(paths, Outcome("bad", "not converted"))  # fixes their order
+        self._outcomes = dict.fromkeys(paths)  # fixes their order
         left = [job for path in paths if (job := self._job(path)) is not None]
         shares = dict.fromkeys([job.bag for job in left], 0.0)
         done = len(paths) - len(left)
         progress(done, len(paths), "")
+        self._advance()
         for job, event in run_jobs(left, self._embodiment, self._settings, workers, self._partial.lock):
             if isinstance(event, OSError):
                 raise event
@@ -130,6 +135,16 @@ class _Conversion:
         if outcome.kind == "mismatch":
             raise FingerprintError(outcome.reason, outcome.remedy)
         self._outcomes[job.bag] = outcome
+        self._advance()
+
+    def _advance(self) -> None:
+        """Merge what is finished up to the first bag that is not."""
+        for path, outcome in [*self._outcomes.items()][self._merged :]:
+            if outcome is None:
+                return
+            if outcome.kind == "episode":
+                self._merge.add(self._jobs[path].folder)
+            self._merged += 1
 
     def check(self, allow_skips: bool) -> None:
         """Refuse when bags are bad and that was not allowed for, or when nothing is left."""
@@ -146,34 +161,25 @@ class _Conversion:
             )
 
     def commit(self, out: Path) -> ConvertReport:
-        """Merge the episodes and put the set in its place."""
-        folder = self._partial.set_folder
-        specs = used_streams(self._embodiment, self._settings)
-        parts = [self._jobs[path].folder for path, _ in self._of("episode")]
-        facts = [json.loads((part / FACTS).read_text()) for part in parts]
-        episodes = []
-        with RowsWriter(folder, self._embodiment, received=True) as writer:
-            for part, fact in zip(parts, facts, strict=True):
-                start = writer.rows
-                writer.extend(part, fact["start"], fact["stop"])
-                episodes.append({"start": start, "stop": writer.rows} | fact["facts"])
-            writer.sync()
-        ages = [np.load(p / AGES)[f["start"] : f["stop"]] for p, f in zip(parts, facts, strict=True)]
-        report = sync_report(specs, np.concatenate(ages), [fact["sync"] for fact in facts])
-        _write_index(folder, self._index(episodes, writer.images(), report))
+        """Put the set in its place."""
+        self._merge.finish()
+        report = self._merge.sync_report()
+        _write_index(self._partial.set_folder, self._index(report))
         self._partial.commit()
-        return self._report(out, episodes, report, [fact["remarks"] for fact in facts])
+        return self._report(out, report)
 
-    def _index(
-        self, episodes: list[dict[str, Any]], images: dict[str, dict[str, str]], report: dict[str, dict[str, Any]]
-    ) -> dict[str, Any]:
+    def discard(self) -> None:
+        """Give back the space of a set that will not be completed; finished episodes stay."""
+        self._merge.discard()
+
+    def _index(self, report: dict[str, dict[str, Any]]) -> dict[str, Any]:
         skipped = [(episode_name(path), outcome.text) for path, outcome in self._of("left_out", "bad")]
         return {
             "format": FORMAT_VERSION,
             "embodiment": embodiment_to(self._embodiment),
             "fingerprint": fingerprint(self._embodiment),
-            "episodes": episodes,
-            "images": images,
+            "episodes": self._merge.episodes,
+            "images": self._merge.images,
             "skipped": [{"source": name, "reason": reason} for name, reason in skipped],
             "statistics": statistics(self._partial.set_folder),
             "sync": report,
@@ -184,9 +190,8 @@ class _Conversion:
             },
         }
 
-    def _report(
-        self, out: Path, episodes: list[dict[str, Any]], sync_by_stream: dict[str, Any], remarks: list[list[str]]
-    ) -> ConvertReport:
+    def _report(self, out: Path, sync_by_stream: dict[str, Any]) -> ConvertReport:
+        episodes, remarks = self._merge.episodes, self._merge.remarks
         ticks = sum(episode["stop"] - episode["start"] for episode in episodes)
         still = sum(episode["idle_share"] * (episode["stop"] - episode["start"]) for episode in episodes)
         return ConvertReport(
@@ -206,7 +211,8 @@ class _Conversion:
 
     def _of(self, *kinds: str) -> list[tuple[Path, Outcome]]:
         """Bags of these kinds, kind by kind."""
-        return [item for kind in kinds for item in self._outcomes.items() if item[1].kind == kind]
+        known = [(path, outcome) for path, outcome in self._outcomes.items() if outcome is not None]
+        return [item for kind in kinds for item in known if item[1].kind == kind]
 
     def _edits(self) -> dict[str, Edit]:
         known = [path for path in self._outcomes if path in self._jobs]

@@ -73,6 +73,10 @@ class NpyAppender:
             _copy(file, self._file, file.tell() + start * row_bytes, (stop - start) * row_bytes)
         self.rows += stop - start
 
+    def start_sync(self) -> None:
+        """Let the disk begin to write what is there so far."""
+        _start_sync(self._file)
+
     def close(self) -> None:
         """Write the final length and close; a second call does nothing."""
         if self._file.closed:
@@ -131,6 +135,10 @@ class FilesAppender:
         """Of all files."""
         return self._hash.hexdigest()
 
+    def start_sync(self) -> None:
+        """Let the disk begin to write what is there so far."""
+        _start_sync(self._file)
+
     def close(self) -> None:
         """Complete both parts; a second call does nothing."""
         self._file.close()
@@ -153,6 +161,12 @@ def _copy(source: BinaryIO, target: BinaryIO, offset: int, count: int) -> None:
         if not done:
             raise _cut(Path(source.name))
         offset, count = offset + done, count - done
+
+
+def _start_sync(file: BinaryIO) -> None:
+    """Linux begins to write dirty pages when it is told that they will not be needed; it keeps them until they are written."""
+    file.flush()
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _cut(path: Path) -> DataError:
@@ -214,6 +228,11 @@ class RowsWriter:
         """Complete the files; a second call does nothing."""
         for array in self._arrays.values():
             array.close()
+
+    def start_sync(self) -> None:
+        """Let the disk begin to write what is there so far, without waiting for it."""
+        for array in self._arrays.values():
+            array.start_sync()
 
     def sync(self) -> None:
         """Close, and force all of it to the disk."""
