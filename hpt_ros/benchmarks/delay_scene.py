@@ -92,11 +92,11 @@ class Oracle:
 
 @dataclass
 class Trial:
-    """One run. Largest changes from tick to tick: `asked` of the reference, the others commanded; of positions what their velocity leaves unexplained."""
+    """One run. Largest changes from tick to tick: `asked` of the reference, the others of the commands; `step_rad` is what their velocity leaves unexplained."""
 
     success: bool = False
     elapsed_s: float = 0.0
-    asked_jump_rad: float = 0.0
+    asked_step_rad: float = 0.0
     asked_velocity_step_rad_s: float = 0.0
     step_rad: float = 0.0
     velocity_step_rad_s: float = 0.0
@@ -164,10 +164,9 @@ class Loop:
         self._wanting = reference is not None
         if reference is not None and self._before is not None:
             trial, before = self._trial, self._before
-            jump = reference.position - before.position - self._tick_s * (before.velocity + reference.velocity) / 2
-            step = reference.velocity - before.velocity
-            trial.asked_jump_rad = max(trial.asked_jump_rad, _largest(jump))
-            trial.asked_velocity_step_rad_s = max(trial.asked_velocity_step_rad_s, _largest(step))
+            trial.asked_step_rad = max(trial.asked_step_rad, _largest(reference.position - before.position))
+            velocity_step_rad_s = _largest(reference.velocity - before.velocity)
+            trial.asked_velocity_step_rad_s = max(trial.asked_velocity_step_rad_s, velocity_step_rad_s)
         self._before = reference
         return reference
 

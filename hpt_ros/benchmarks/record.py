@@ -7,17 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from hpt_ros.benchmarks.processes import Watched, process, require_alive
 from hpt_ros.benchmarks.record_load import embodiment, number_of
 from hpt_ros.benchmarks.registry import Say
 from hpt_ros.benchmarks.report import BenchReport, Goal
@@ -34,38 +32,9 @@ CPU_GOAL_PERCENT = 15.0
 MEMORY_GOAL_MB = 32.0  # half of what may wait for the disk
 _LOAD_BYTES_PER_S = 60e6
 _SPARE_BYTES = 5e9
-_WARM_UP = 0.2
 _SETTLE_S = 1.0
 _RECORDER = "recorder"
 _LOADS = ("robot", "cameras")
-
-
-@dataclass
-class _Watched:
-    """A process with its use of processor [s] and memory [MB], sampled over time."""
-
-    process: subprocess.Popen[str]
-    samples: list[tuple[float, float, float]] = field(default_factory=list)
-
-    def sample(self) -> None:
-        """Note time, processor time and resident memory now."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        ticks = int(fields[11]) + int(fields[12])  # utime, stime: proc(5)
-        resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        self.samples.append((time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), resident / 1e6))
-
-    def row(self, name: str) -> dict[str, Any]:
-        """Share of one core and memory, over the time after the warm-up."""
-        settled = self.samples[round(_WARM_UP * len(self.samples)) :]
-        (start_s, start_cpu, start_mb), (end_s, end_cpu, _) = settled[0], settled[-1]
-        percent = 100 * (end_cpu - start_cpu) / (end_s - start_s)
-        growth = max(sample[2] for sample in settled) - start_mb
-        return {
-            "what": name,
-            "cpu_percent": round(percent, 1),
-            "memory_mb": round(start_mb, 1),
-            "growth_mb": round(growth, 1),
-        }
 
 
 def run(quick: bool, say: Say) -> BenchReport:
@@ -95,12 +64,12 @@ def _measure(folder: Path, domain_id: int, seconds: float, say: Say) -> BenchRep
     robot.write_text(yaml.safe_dump(embodiment_to(embodiment())))
     parameters = ["--ros-args", "-p", f"embodiment:={robot}", "-p", f"bags_dir:={folder / 'bags'}"]
     with (
-        _process("hpt_ros.benchmarks.record_load", "robot") as arm,
-        _process("hpt_ros.benchmarks.record_load", "cameras") as cameras,
-        _process("hpt_ros.nodes.recorder_node", *parameters) as recorder,
+        process("hpt_ros.benchmarks.record_load", "robot") as arm,
+        process("hpt_ros.benchmarks.record_load", "cameras") as cameras,
+        process("hpt_ros.nodes.recorder_node", *parameters) as recorder,
     ):
-        watched = dict(zip((*_LOADS, _RECORDER), map(_Watched, (arm, cameras, recorder)), strict=True))
-        with Session(lambda: _alive(watched), domain_id) as session:
+        watched = dict(zip((*_LOADS, _RECORDER), map(Watched, (arm, cameras, recorder)), strict=True))
+        with Session(lambda: require_alive(watched), domain_id) as session:
             session.wait_for("every stream", lambda: _flows(session), 30.0)
             session.insist(lambda: session.start_episode("bench", "", "bench"))
             say(f"recording for {seconds:g} s")
@@ -114,38 +83,16 @@ def _measure(folder: Path, domain_id: int, seconds: float, say: Say) -> BenchRep
     return _report(seconds, size, [w.row(name) for name, w in watched.items()], streams)
 
 
-@contextmanager
-def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    child = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield child
-    finally:
-        child.terminate()
-        try:
-            child.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
-
-
-def _alive(watched: dict[str, _Watched]) -> None:
-    for name, item in watched.items():
-        if (code := item.process.poll()) is not None:
-            raise HptRosError(f"the {name} process ended with code {code}", "see its message above")
-
-
 def _flows(session: Any) -> bool:
     status = session.latest.get("recorder")
     return bool(status) and not status.warnings and status.rates_hz[0] > 0
 
 
-def _watch(watched: dict[str, _Watched], session: Any, seconds: float, say: Say) -> None:
+def _watch(watched: dict[str, Watched], session: Any, seconds: float, say: Say) -> None:
     end_s = time.monotonic() + seconds
     shown_s = time.monotonic()
     while (now_s := time.monotonic()) < end_s:
-        _alive(watched)
+        require_alive(watched)
         for item in watched.values():
             item.sample()
         status = session.latest["recorder"]

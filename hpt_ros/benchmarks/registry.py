@@ -15,27 +15,40 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """`module` has `run(quick: bool, say: Say) -> BenchReport`; quick takes a minute at most and proves less."""
+    """`module` has `run(quick: bool, say: Say) -> BenchReport`; quick takes a minute at most and proves less.
+
+    One that is `timed` takes `seconds` as a third argument: how long to measure, None for its usual time.
+    """
 
     module: str
     description: str
+    timed: bool = False
 
 
 BENCHMARKS = {
     "policy": Benchmark("hpt_ros.benchmarks.policy", "one policy step, from images and state to the action chunk"),
     "convert": Benchmark("hpt_ros.benchmarks.convert", "bags to demonstrations: speed against the common loop, memory"),
     "delay": Benchmark("hpt_ros.benchmarks.delay", "slow inference: seams, tracking and success of each strategy"),
+    "loop": Benchmark(
+        "hpt_ros.benchmarks.loop",
+        "the whole loop over DDS: lateness of the control thread, way of a picture",
+        timed=True,
+    ),
     "record": Benchmark("hpt_ros.benchmarks.record", "the recorder at full load: loss, processor time, memory"),
 }
 
 
-def run_benchmark(name: str, quick: bool, say: Say) -> BenchReport:
+def run_benchmark(name: str, quick: bool, say: Say, seconds: float | None = None) -> BenchReport:
     """Run one benchmark.
 
     Raises:
-        ConfigError: no benchmark of that name.
+        ConfigError: no benchmark of that name, or one whose time is its own.
     """
     if name not in BENCHMARKS:
         raise ConfigError("bench", name, f"one of {', '.join(BENCHMARKS)}")
-    report: BenchReport = import_module(BENCHMARKS[name].module).run(quick, say)
+    timed = [other for other, benchmark in BENCHMARKS.items() if benchmark.timed]
+    if seconds is not None and (name not in timed or seconds <= 0):
+        raise ConfigError("seconds", seconds, f"above 0, for {', '.join(timed)} only")
+    arguments = (quick, say, seconds) if name in timed else (quick, say)
+    report: BenchReport = import_module(BENCHMARKS[name].module).run(*arguments)
     return report

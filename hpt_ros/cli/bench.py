@@ -20,10 +20,13 @@ def bench(
     name: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
     json_out: Annotated[str, typer.Option("--json", help="File for the figures as JSON; - is standard output.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A shorter run that proves less.")] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="How long loop measures; 600 or more: a soak.")
+    ] = None,
 ) -> int:
     """Run a benchmark; exit 1 when it misses a goal."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
-    report = run_benchmark(name, quick, lambda what: console.print(what, markup=False))
+    report = run_benchmark(name, quick, lambda what: console.print(what, markup=False), seconds)
     if json_out:
         text = json.dumps(report.to_mapping(), indent=1) + "\n"
         sys.stdout.write(text) if json_out == "-" else Path(json_out).write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,6 +27,7 @@ from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, Label, TickOutput
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.control.robot_health import RobotHealth
+from hpt_ros.control.tick_times import ThreadUse, TickTimes
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import BusyError, HptRosError, StreamError
 from hpt_ros.msg import ActionChunk, Command, CommanderStatus, PolicyStatus
@@ -43,7 +46,8 @@ _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thre
 class CommanderNode(HptNode):
     """Parameters and wiring: joint states, chunks and services -> Commander -> back-ends, /hpt_ros/command, status.
 
-    Parameter: embodiment (preset or file). The control thread owns the Commander: whatever the executor's thread
+    Parameters: embodiment (preset or file), timing_file (gets how well the control thread kept its deadlines, JSON, at the
+    end; empty: off). The control thread owns the Commander: whatever the executor's thread
     receives is handed over in `_inbox` and done at the next tick.
     """
 
@@ -57,6 +61,7 @@ class CommanderNode(HptNode):
         self._robot_state: tuple[Any, bytes] | None = None
         self._ticks = 0
         self._lateness_s, self._latency_s = Window(_WINDOW_S), Window(_WINDOW_S)
+        self._timing_file = self.declare_parameter("timing_file", "").value
         self._make_outputs()
         self._make_inputs()
         self.create_timer(_STATUS_PERIOD_S, self._every_status_period)
@@ -175,9 +180,12 @@ class CommanderNode(HptNode):
 
     def _run(self) -> None:
         pacer = Pacer(self.embodiment.command.rate_hz)
+        times = TickTimes(ThreadUse()) if self._timing_file else None
         while not self._stop.is_set():
             late_s = pacer.wait()
             self._lateness_s.add(late_s)
+            if times:
+                times.woke(late_s, self._commander.active)
             before = self._commander.state
             try:
                 self._tick(self._now_ns() - round(late_s * 1e9))
@@ -185,10 +193,14 @@ class CommanderNode(HptNode):
                 self.get_logger().fatal(f"control: {error!r}")
                 self._commander.fault(f"internal error: {error!r}")
             self._ticks += 1
+            if times:
+                times.done()
             if self._commander.state is not before:
                 self.get_logger().info(f"{self._commander.state.value}: {self._commander.reason}")
                 self._publish_status()
         self._last_words()
+        if times:
+            Path(self._timing_file).write_text(json.dumps(times.to_mapping()))
 
     def _tick(self, now_ns: int) -> None:
         if self._commander.active or not self._inbox.empty():
