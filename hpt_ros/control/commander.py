@@ -124,8 +124,12 @@ class Commander:
             self._width_m = width_m
 
     def on_robot_state(self, health: RobotHealth, now_ns: int, stamp_ns: int | None = None) -> None:
-        """What the robot says of itself, read at `now_ns`; a report that is sent again and again keeps its age by its stamp."""
-        self._health = (now_ns if stamp_ns is None else min(stamp_ns, now_ns), health)
+        """What the robot says of itself, read at `now_ns`; a report that is sent again and again keeps its age by its stamp.
+
+        One from the future is none: nobody could tell how old it is.
+        """
+        if stamp_ns is None or stamp_ns <= now_ns + CLOCK_JUMP_S * 1e9:
+            self._health = (now_ns if stamp_ns is None else min(stamp_ns, now_ns), health)
 
     # A person's wishes; each raises HptRosError when it is refused
 

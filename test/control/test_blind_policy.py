@@ -76,6 +76,16 @@ def test_a_slow_policy_is_told_from_a_silent_one(driven: Rig) -> None:
     assert "(the last one was refused: old: the observation is 400 ms old" in driven.commander.reason
 
 
+def test_a_robot_state_from_the_future_is_none(driven: Rig) -> None:
+    driven.commander._embodiment = replace(SIM, robot_state=RobotState("/state", "franka_msgs/msg/FrankaState"))
+    driven.commander.on_robot_state(WELL, driven.now, driven.now)
+    for _ in range(25):
+        driven.commander.on_robot_state(WELL, driven.now, driven.now + 10**9)
+        driven.run(HOME + 0.4, 1)
+    assert driven.state is State.HOLDING
+    assert "robot state: silent for" in driven.commander.reason
+
+
 def test_a_robot_state_that_is_sent_again_and_again_is_as_old_as_its_stamp(driven: Rig) -> None:
     driven.commander._embodiment = replace(SIM, robot_state=RobotState("/state", "franka_msgs/msg/FrankaState"))
     stamp_ns, holding = driven.now, -1

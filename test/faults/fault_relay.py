@@ -16,18 +16,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from hpt_ros.embodiment import StreamSpec, load_embodiment
+from hpt_ros.embodiment import Embodiment, StreamSpec, load_embodiment
 from hpt_ros.embodiment.schema import JOINT_STATE
 from hpt_ros.streams.cdr import decode, header_stamp_ns, typestore, with_stamp
 
 SOURCE = "/source"
+STATE_PERIOD_S = 0.02
 
 
 class Channel:
-    """One stream. `send` publishes bytes. Every frame of a camera gets another last byte: real ones have noise."""
+    """One stream. `send` publishes bytes, `spoil` makes nonsense of them. Every frame of a camera gets another last byte:
+    real ones have noise.
+    """
 
-    def __init__(self, send: Callable[[bytes], None], spec: StreamSpec) -> None:
-        self._send, self._msgtype, self._noisy = send, spec.msgtype, spec.key.startswith("camera.")
+    def __init__(self, send: Callable[[bytes], None], spec: StreamSpec, spoil: Callable[[bytes], bytes]) -> None:
+        self._send, self._spoil, self._noisy = send, spoil, spec.key.startswith("camera.")
         self._period_s = 1 / spec.rate_hz
         self._came_s = 0.0
         self.late_s = 0.0
@@ -92,18 +95,53 @@ class Channel:
             self._queue.clear()
 
     def _nan(self, raw: bytes) -> None:
-        """Joints that are not numbers; an image that ends before its last row."""
-        if self._msgtype != JOINT_STATE:
-            self._send(raw[: len(raw) // 2])
-            return
-        message = decode(raw, self._msgtype)
-        message.position = message.position.copy()
-        message.position[0] = float("nan")
-        self._send(bytes(typestore().serialize_cdr(message, self._msgtype)))
+        self._send(self._spoil(raw))
 
     def _shifted(self, raw: bytes) -> None:
         """The publisher's clock is ahead by `seconds`, or behind."""
         self._send(with_stamp(raw, header_stamp_ns(raw) + round(self._seconds * 1e9)))
+
+
+def _without_a_number(raw: bytes) -> bytes:
+    """The first joint is not a number."""
+    message = decode(raw, JOINT_STATE)
+    message.position = message.position.copy()
+    message.position[0] = float("nan")
+    return bytes(typestore().serialize_cdr(message, JOINT_STATE))
+
+
+def _cut_short(raw: bytes) -> bytes:
+    """The image ends before its last row."""
+    return raw[: len(raw) // 2]
+
+
+def _robot_state(node: Any, robot: Embodiment) -> Channel:
+    """What the simulated Panda does not send: the robot's report that all is well."""
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    from hpt_ros.nodes.messages import message_class
+    from hpt_ros.nodes.runtime import RELIABLE_10
+
+    contract = robot.robot_state
+    assert contract is not None
+    kind = message_class(contract.msgtype)
+    message = kind(robot_mode=2, control_command_success_rate=1.0)
+    publisher = node.create_publisher(kind, contract.topic, RELIABLE_10)
+
+    def spoil(raw: bytes) -> bytes:
+        bad = deserialize_message(raw, kind)
+        bad.control_command_success_rate = float("nan")
+        return bytes(serialize_message(bad))
+
+    spec = StreamSpec("robot_state", contract.topic, contract.msgtype, 1 / STATE_PERIOD_S, 0, 0)
+    channel = Channel(publisher.publish, spec, spoil)
+
+    def report() -> None:
+        message.header.stamp = node.get_clock().now().to_msg()
+        channel.take(serialize_message(message))
+
+    node.create_timer(STATE_PERIOD_S, report)
+    return channel
 
 
 def _obey(channels: dict[str, Channel]) -> None:
@@ -130,8 +168,11 @@ def main() -> None:
     for spec in robot.streams():
         kind = message_class(spec.msgtype)
         publisher = node.create_publisher(kind, spec.topic, RELIABLE_10)
-        channel = channels[spec.key] = Channel(publisher.publish, spec)
+        spoil = _without_a_number if spec.msgtype == JOINT_STATE else _cut_short
+        channel = channels[spec.key] = Channel(publisher.publish, spec, spoil)
         node.create_subscription(kind, SOURCE + spec.topic, channel.take, RELIABLE_10, raw=True)
+    if robot.robot_state:
+        channels["robot_state"] = _robot_state(node, robot)
     threading.Thread(target=partial(_obey, channels), daemon=True).start()
     executor = make_executor()
     executor.add_node(node)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,9 @@ def embodiment() -> Embodiment:
         camera["size_px"] = [16, 16]
         camera["timing"] |= {"rate_hz": 10, "frozen_after_s": FROZEN_S}
     data["safety"]["policy_timeout_s"] = TIMEOUT_S
+    if find_spec("franka_msgs"):
+        topic, msgtype = "/franka_robot_state_broadcaster/robot_state", "franka_msgs/msg/FrankaRobotState"
+        data["robot_state"] = {"topic": topic, "msgtype": msgtype, "max_age_s": BUDGET_S}
     return embodiment_from(data)
 
 
@@ -96,6 +100,7 @@ class Stand:
 
         source = replace(
             ROBOT,
+            robot_state=None,
             joints=replace(ROBOT.joints, topic=SOURCE + ROBOT.joints.topic),
             gripper=replace(ROBOT.gripper, topic=SOURCE + ROBOT.gripper.topic),
             cameras=tuple(replace(camera, topic=SOURCE + camera.topic) for camera in ROBOT.cameras),

@@ -36,6 +36,10 @@ from hpt_ros.bringup.shared_memory import remove_segments
 from hpt_ros.nodes.session import Session
 
 STREAMS = [spec.key for spec in ROBOT.streams()]
+ROBOT_STATE = pytest.param(
+    "robot_state",
+    marks=pytest.mark.skipif(ROBOT.robot_state is None, reason="needs franka_msgs (make setup builds it)"),
+)
 CAMERAS = [key for key in STREAMS if key.startswith("camera.")]
 POLICY_TICK_S, COMMAND_TICK_S = ROBOT.policy.period_ns * 1e-9, TICK_NS * 1e-9
 ONE_TICK_S = POLICY_TICK_S + 2 * COMMAND_TICK_S  # the policy's, then the commander's; half a tick is lost to its grid
@@ -71,20 +75,26 @@ STOPPING = {
     "ahead": (1.0, r"ms ahead of the clock"),
     "behind": (-1.0, r"sample is \d+ ms old"),
 }
+ROBOT_STATE_SAYS = {"nan": "nan% of the robot's commands arrive in time"}
 
 
 @pytest.mark.parametrize("fault", STOPPING)
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("stream", [*STREAMS, ROBOT_STATE])
 def test_a_stream_that_fails_stops_the_arm_in_its_budget(
     stand: Stand, stream: str, fault: str, record_property: Any
 ) -> None:
     seconds, why = STOPPING[fault]
+    why = (
+        ROBOT_STATE_SAYS.get(fault, r"robot state: silent for \d+ ms")
+        if stream == "robot_state"
+        else rf"{stream}\b.*({why})"
+    )
     name = "shifted" if fault in ("ahead", "behind") else fault
     stop = stand.stops(
         lambda: stand.fault(stream, name, seconds),
         lambda: stand.fault(stream, "none"),
         BUDGET_S + ONE_TICK_S,
-        rf"{stream}\b.*({why})",
+        why,
     )
     record_property("from_the_last_good_sample_ms", round(stop.took_s * 1e3))  # pytest --junitxml=FILE
 
@@ -103,7 +113,7 @@ def test_new_stamps_on_a_frozen_picture_do_not_help(stand: Stand, stream: str) -
 @pytest.mark.parametrize(
     ("fault", "seconds"), [("reordered", 0.0), ("delayed", ALLOWANCE_S / 2), ("slow", BUDGET_S / 4)]
 )
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("stream", [*STREAMS, ROBOT_STATE])
 def test_what_the_allowance_and_the_budget_cover_does_not_stop_the_arm(
     stand: Stand, stream: str, fault: str, seconds: float
 ) -> None:
