@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hpt_ros.bringup.environment import transport_profile
-from hpt_ros.bringup.layout import Process, Value, layout, ros_parameters
-from hpt_ros.errors import MissingDependencyError
+from hpt_ros.bringup.layout import Process, Value, layout, namespace_of, ros_parameters
+from hpt_ros.errors import ConfigError, MissingDependencyError
 
 
 def launch_description(name: str) -> Any:
@@ -35,7 +35,10 @@ def launch_description(name: str) -> Any:
 def _nodes(context: Any, name: str) -> list[Any]:
     chosen = layout(name)
     values = chosen.resolve({a.name: context.launch_configurations[a.name] for a in chosen.arguments})
-    return [_node(process, values) for process in chosen.active(values)]
+    cameras = [item for item in str(values.get("cameras", "")).split(",") if item]
+    return [_camera(item, namespace_of(values)) for item in cameras] + [
+        _node(process, values) for process in chosen.active(values)
+    ]
 
 
 def _node(process: Process, values: dict[str, Value]) -> Any:
@@ -48,5 +51,24 @@ def _node(process: Process, values: dict[str, Value]) -> Any:
         name=process.executable,
         output="screen",
         on_exit=Shutdown(reason=f"{process.executable} ended"),
+        namespace=namespace_of(values),
         parameters=[ros_parameters(process, values)],
+    )
+
+
+def _camera(item: str, namespace: str) -> Any:
+    """A RealSense whose topics are /<name>/<name>/color/image_raw, as the presets have them; `item` is name:serial."""
+    from launch_ros.actions import Node
+
+    name, separator, serial = item.partition(":")
+    if not (separator and serial):
+        raise ConfigError("cameras", item, "name:serial, such as front:123456789012")
+    return Node(
+        package="realsense2_camera",
+        executable="realsense2_camera_node",
+        name=name,
+        namespace=f"{namespace}/{name}",
+        output="screen",
+        # the driver takes a serial number for a number unless it begins with an underscore
+        parameters=[{"serial_no": f"_{serial.lstrip('_')}", "rgb_camera.color_profile": "640x480x30"}],
     )

@@ -29,7 +29,11 @@ class Argument:
         text = given if given is not None else self.default or ""
         default = yaml.safe_load(self.default or "")
         try:
-            if isinstance(default, bool) or not isinstance(default, (int, float)):
+            if isinstance(default, bool):
+                if text not in ("true", "false"):
+                    raise ConfigError(self.name, text, "true or false")
+                return text == "true"
+            if not isinstance(default, (int, float)):
                 return text
             return float(text) if isinstance(default, float) else int(text)
         except ValueError as error:
@@ -90,6 +94,12 @@ def ros_parameters(process: Process, values: Mapping[str, Value]) -> dict[str, V
     return {name: values[argument] for name, argument in process.parameters.items() if values[argument] != ""}
 
 
+def namespace_of(values: Mapping[str, Value]) -> str:
+    """The namespace that the arguments name, `/left`; empty if none."""
+    name = str(values.get("namespace", "")).strip("/")
+    return f"/{name}" if name else ""
+
+
 _SIM = Process(
     "sim_node",
     "hpt_ros.sim.sim_node",
@@ -101,10 +111,33 @@ _STANDIN = Process(
     {"embodiment": "embodiment", "task": "task", "seed": "seed"},
 )
 _COMMANDER = Process("commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment"})
+_DEPLOYER = Process(
+    "commander_node",
+    "hpt_ros.nodes.commander_node",
+    {
+        "embodiment": "embodiment",
+        "strategy": "strategy",
+        "limits_fraction": "limits_fraction",
+        "command_rate_hz": "command_rate_hz",
+        "dry_run": "dry_run",
+    },
+)
+_VISUALISER = Process(
+    "visualiser_node",
+    "hpt_ros.nodes.visualiser_node",
+    {"embodiment": "embodiment", "annotate": "annotate"},
+    when="visualise",
+)
 _POLICY = Process(
     "policy_node",
     "hpt_ros.nodes.policy_node",
     {"embodiment": "embodiment", "checkpoint": "checkpoint", "threads": "threads", "instruction": "instruction"},
+    when="checkpoint",
+)
+_SERVED_POLICY = Process(
+    "policy_node",
+    "hpt_ros.nodes.policy_node",
+    {**_POLICY.parameters, "device": "device", "camera_sync": "camera_sync"},
     when="checkpoint",
 )
 _RECORDER = Process(
@@ -132,6 +165,7 @@ _SEED = Argument("seed", "seed of the first scene", "0")
 _SPEED = Argument("speed", "simulated seconds per second; other than 1.0 publishes /clock", "1.0")
 _SIM_EMBODIMENT = Argument("embodiment", "preset name or YAML file of the robot set-up", "sim_panda")
 _EMBODIMENT = Argument("embodiment", "preset name (panda, fr3, sim_panda) or YAML file of the robot set-up", "panda")
+_NAMESPACE = Argument("namespace", "of every node and topic, the robot's and the cameras' included; empty: none", "")
 _THREADS = Argument("threads", "CPU threads of the inference", "1")
 _INSTRUCTION = Argument(
     "instruction", "what a policy with language is to do; empty: the only instruction that its checkpoint knows", ""
@@ -149,16 +183,42 @@ LAYOUTS = {
             (
                 Argument("checkpoint", "folder of a trained checkpoint, e.g. runs/reach/last"),
                 _EMBODIMENT,
+                _NAMESPACE,
                 _THREADS,
                 _INSTRUCTION,
+                Argument("device", "of the inference: cpu, or cuda", "cpu"),
+                Argument(
+                    "strategy",
+                    "receding_horizon, temporal_ensemble or blend; empty: as the embodiment. The policy's rate is its checkpoint's",
+                    "",
+                ),
+                Argument("command_rate_hz", "commands per second to the arm; 0: as the embodiment", "0.0"),
+                Argument(
+                    "limits_fraction", "share of the embodiment's speed limits; 0.3 is good for first runs", "1.0"
+                ),
+                Argument("dry_run", "true: everything but the commands, to arm and gripper alike", "false"),
+                Argument("visualise", "true: what the policy intends, as topics for RViz and Foxglove", "false"),
+                Argument("annotate", "true: what the network sees, as images (visualise; needs cv_bridge)", "false"),
+                Argument(
+                    "camera_sync",
+                    "none, or approximate: only frames that belong together (needs message_filters)",
+                    "none",
+                ),
+                Argument(
+                    "cameras",
+                    "realsense2_camera nodes to start with ros2 launch, as name:serial,name:serial; empty: none",
+                    "",
+                ),
+                Argument("bags_dir", "folder that the trials are recorded below; empty: no recorder", ""),
             ),
-            (_POLICY, _COMMANDER),
+            (_SERVED_POLICY, _DEPLOYER, _RECORDER, _VISUALISER),
         ),
         Layout(
             "record",
             "the recorder and the commander, for demonstrations by teleoperation",
             (
                 _EMBODIMENT,
+                _NAMESPACE,
                 _BAGS,
                 Argument("joy_topic", "sensor_msgs/msg/Joy whose buttons start and stop episodes; empty: none", ""),
                 Argument("task", "task of the episodes that a button starts; empty: that of the last one", ""),
@@ -189,6 +249,7 @@ LAYOUTS = {
             (
                 Argument("device", "preset (spacemouse, joy, keyboard, leader, pose, hand) or YAML file", "spacemouse"),
                 _EMBODIMENT,
+                _NAMESPACE,
                 Argument("rate_hz", "chunks per second of the device", "30.0"),
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
             ),
@@ -197,7 +258,7 @@ LAYOUTS = {
         Layout(
             "standin",
             "the simulated Panda behind the controllers, gripper actions and robot state of a real one, to rehearse",
-            (_EMBODIMENT, _TASK, _SEED),
+            (_EMBODIMENT, _NAMESPACE, _TASK, _SEED),
             (_STANDIN,),
         ),
     )

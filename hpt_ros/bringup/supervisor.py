@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hpt_ros.bringup.environment import node_environment
-from hpt_ros.bringup.layout import Layout, Process, ros_parameters
+from hpt_ros.bringup.layout import Layout, Process, namespace_of, ros_parameters
 from hpt_ros.bringup.shared_memory import mapped_segments, remove_segments
+from hpt_ros.configuration import check
 from hpt_ros.errors import HptRosError
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,12 @@ class Supervisor:
 
     def __init__(self, layout: Layout, arguments: Mapping[str, str], domain_id: int, log_dir: Path) -> None:
         self._values = layout.resolve(arguments)
+        check(
+            not self._values.get("cameras"),
+            "cameras",
+            self._values.get("cameras"),
+            "empty here: ros2 launch starts them",
+        )
         self._processes = layout.active(self._values)
         self._environment = node_environment(domain_id, log_dir)
         self._domain_id = domain_id
@@ -102,11 +109,11 @@ class Supervisor:
 
     def _spawn(self, process: Process) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", process.module]
-        parameters = ros_parameters(process, self._values)
-        if parameters:
-            command.append("--ros-args")
-            for name, value in parameters.items():
-                command += ["-p", f"{name}:={json.dumps(value)}"]  # YAML that keeps text text
+        command.append("--ros-args")
+        if namespace := namespace_of(self._values):
+            command += ["-r", f"__ns:={namespace}"]
+        for name, value in ros_parameters(process, self._values).items():
+            command += ["-p", f"{name}:={json.dumps(value)}"]  # YAML that keeps text text
         with self._log_path(process.executable).open("wb") as output:
             return subprocess.Popen(
                 command,

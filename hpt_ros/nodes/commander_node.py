@@ -28,15 +28,16 @@ from hpt_ros.control.commander import Commander, Label, TickOutput
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.tick_times import ThreadUse, TickTimes
-from hpt_ros.embodiment import load_embodiment
+from hpt_ros.embodiment import load_embodiment, overridden
 from hpt_ros.errors import BusyError, HptRosError, StreamError
 from hpt_ros.msg import ActionChunk, Command, CommanderStatus, PolicyStatus
-from hpt_ros.nodes.backends import make_arm_backend, make_gripper_worker
+from hpt_ros.nodes.backends import NoArm, make_arm_backend, make_gripper_worker
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every version's publishers
+DRY_RUN_TOPIC = "/hpt_ros/dry_run/command"  # never the record's: nobody shall learn from what was not done
 _STATUS_PERIOD_S = 0.1
 _WINDOW_S = 5.0
 _ANSWER_S = 1.0
@@ -46,14 +47,21 @@ _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thre
 class CommanderNode(HptNode):
     """Parameters and wiring: joint states, chunks and services -> Commander -> back-ends, /hpt_ros/command, status.
 
-    Parameters: embodiment (preset or file), timing_file (gets how well the control thread kept its deadlines, JSON, at the
-    end; empty: off). The control thread owns the Commander: whatever the executor's thread
-    receives is handed over in `_inbox` and done at the next tick.
+    Parameters: embodiment (preset or file); for one run strategy, limits_fraction, command_rate_hz (see `overridden`);
+    dry_run (nothing is sent to arm and gripper, labels go to /hpt_ros/dry_run/command); timing_file (gets how well the
+    control thread kept its deadlines, JSON, at the end; empty: off). The control thread owns the Commander: whatever the
+    executor's thread receives is handed over in `_inbox` and done at the next tick.
     """
 
     def __init__(self) -> None:
         super().__init__("commander_node")
-        self.embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
+        self.embodiment = overridden(
+            load_embodiment(self.declare_parameter("embodiment", "sim_panda").value),
+            strategy=self.declare_parameter("strategy", "").value,
+            limits_fraction=self.declare_parameter("limits_fraction", 1.0).value,
+            command_rate_hz=self.declare_parameter("command_rate_hz", 0.0).value,
+        )
+        self._dry_run = self.declare_parameter("dry_run", False).value
         self._commander = Commander(self.embodiment)
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._joints: bytes | None = None
@@ -82,9 +90,10 @@ class CommanderNode(HptNode):
             self._gripper_worker.stop()
 
     def _make_outputs(self) -> None:
-        self._arm = make_arm_backend(self, self.embodiment)
-        self._gripper_worker = make_gripper_worker(self, self.embodiment)
-        self._label_publisher = self.create_publisher(Command, self.embodiment.command.record_topic, RELIABLE_10)
+        self._arm = NoArm() if self._dry_run else make_arm_backend(self, self.embodiment)
+        self._gripper_worker = None if self._dry_run else make_gripper_worker(self, self.embodiment)
+        label_topic = DRY_RUN_TOPIC if self._dry_run else self.embodiment.command.record_topic
+        self._label_publisher = self.create_publisher(Command, label_topic, RELIABLE_10)
         self._status_publisher = self.create_publisher(CommanderStatus, "/hpt_ros/commander/status", RELIABLE_10)
         self._diagnostics = Diagnostics(self, self.embodiment.name)
 
@@ -141,7 +150,7 @@ class CommanderNode(HptNode):
                 answer.set_exception(error)
 
         try:
-            if name in ("engage", "resume", "home"):
+            if name in ("engage", "resume", "home") and not self._dry_run:
                 self._refuse_conflicts()
             if name == "engage" and self._gripper_worker:
                 self._gripper_worker.require_homed()
@@ -171,7 +180,7 @@ class CommanderNode(HptNode):
         return bool((info.node_name, info.node_namespace) == (self.get_name(), self.get_namespace()))
 
     def _every_status_period(self) -> None:
-        if self._commander.active and self.count_publishers(self.embodiment.command.topic) > 1:
+        if self._commander.active and not self._dry_run and self.count_publishers(self.embodiment.command.topic) > 1:
             reason = f"another publisher on {self.embodiment.command.topic}: {self._other_publishers()}"
             self._inbox.put(partial(self._commander.fault, reason))
         self._publish_status()

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from builtin_interfaces.msg import Time
 
+from hpt_ros.configuration import check
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
 from hpt_ros.errors import ConfigError, StreamError
 from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.model.provenance import trunk_line
 from hpt_ros.msg import ActionChunk, PolicyStatus
+from hpt_ros.nodes.camera_bundle import SYNCS, CameraBundle
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.observation_files import ObservationFiles
@@ -29,6 +31,7 @@ from hpt_ros.streams import Observer
 
 _STATUS_PERIOD_S = 0.1
 _DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
+_CAMERA = ("camera.", "depth.")
 _WINDOW_S = 5.0
 _SERVING = {"device": "cpu", "dtype": "float32", "compile": False, "quantize": "none"}
 
@@ -49,7 +52,7 @@ class PolicyNode(HptNode):
     Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads (0: what is
     fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
     policies with language; empty: the only one that the checkpoint knows), save_observations (folder that gets what the
-    policy saw, an .npz a tick; empty: off).
+    policy saw, an .npz a tick; empty: off), camera_sync and camera_slop_s (see `CameraBundle`).
     """
 
     def __init__(self) -> None:
@@ -85,17 +88,24 @@ class PolicyNode(HptNode):
         self._status_publisher = self.create_publisher(PolicyStatus, "/hpt_ros/policy/status", RELIABLE_10)
         self._diagnostics = Diagnostics(self, self.embodiment.name)
         self._subscriptions_ = LateSubscriptions(self)
+        bundle = self._make_bundle()
         for spec in self.embodiment.streams():
-            self._subscriptions_.add(
-                spec.topic,
-                message_class(spec.msgtype),
-                partial(self._on_sample, spec.key),
-                _DEPTH.get(spec.key, 5),
-            )
+            if bundle and spec.key.startswith(_CAMERA):
+                receive = bundle.receiver(spec.key)
+            else:
+                receive = partial(self._on_sample, spec.key)
+            self._subscriptions_.add(spec.topic, message_class(spec.msgtype), receive, _DEPTH.get(spec.key, 5))
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self._stop = threading.Event()
         self._worker = threading.Thread(target=self._run, name="policy", daemon=True)
         self._worker.start()
+
+    def _make_bundle(self) -> CameraBundle | None:
+        sync = self.declare_parameter("camera_sync", SYNCS[0]).value
+        slop_s = self.declare_parameter("camera_slop_s", 0.02).value
+        check(sync in SYNCS, "camera_sync", sync, f"one of {', '.join(SYNCS)}")
+        cameras = [spec.key for spec in self.embodiment.streams() if spec.key.startswith(_CAMERA)]
+        return CameraBundle(cameras, self._on_sample, slop_s) if sync == "approximate" else None
 
     def _on_sample(self, key: str, raw: bytes) -> None:
         self._observer.push(key, raw, self.get_clock().now().nanoseconds)

@@ -1,6 +1,6 @@
 """How commands reach the arm and the gripper: one publisher or action each, reliable, newest only."""
 
-from hpt_ros.nodes.backends.arm import ArmBackend, make_arm_backend
+from hpt_ros.nodes.backends.arm import ArmBackend, NoArm, make_arm_backend
 from hpt_ros.nodes.backends.gripper import GripperWorker, make_gripper_worker
 
-__all__ = ["ArmBackend", "GripperWorker", "make_arm_backend", "make_gripper_worker"]
+__all__ = ["ArmBackend", "GripperWorker", "NoArm", "make_arm_backend", "make_gripper_worker"]

@@ -50,6 +50,16 @@ class ArmBackend(ABC):
         self._publisher.wait_for_all_acked(Duration(seconds=_FLUSH_S))
 
 
+class NoArm:
+    """Of a dry run: there is no publisher that could move anything."""
+
+    def send(self, command: ArmCommand) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing to wait for."""
+
+
 class TrajectoryBackend(ArmBackend):
     """ros2_control's joint_trajectory_controller: the motion up to the horizon, then the brake."""
 
