@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import synthetic
 from hpt_ros.control.kinematics import forward
 from hpt_ros.embodiment import fingerprint, load_embodiment
 from hpt_ros.nodes.annotation import annotated
+from hpt_ros.paths import config_dir
 
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 
@@ -112,3 +114,13 @@ def test_the_motion_is_drawn_below_the_picture() -> None:
     np.testing.assert_array_equal(still[:320], moving[:320])
     assert (still[320:] != moving[320:]).any()
     assert annotated(frame, None, 7, "front").shape == still.shape
+
+
+def test_the_shipped_layout_shows_what_is_published() -> None:
+    layout = json.loads((config_dir("foxglove") / "policy.json").read_text())
+    panels = layout["configById"]
+    views = [panel["imageMode"]["imageTopic"] for panel in panels.values() if "imageMode" in panel]
+    assert views == [f"/hpt_ros/view/{camera.name}" for camera in load_embodiment("fr3").cameras]
+    assert list(panels["3D!arm"]["topics"]) == ["/hpt_ros/intended/path"]
+    text = json.dumps(layout["layout"])
+    assert all(f'"{name}"' in text for name in panels)

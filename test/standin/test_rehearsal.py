@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +22,21 @@ Rehearse = Callable[..., Rehearsal]
 STEP = np.array([0.15, 0.1, -0.1, 0.15, 0.1, -0.1, 0.15])
 
 
-@pytest.fixture
-def bring_up(ros_env: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rehearse]:
+def join(ros_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOG_DIR"):
         monkeypatch.setenv(name, ros_env[name])
+
+
+@pytest.fixture
+def bring_up(ros_env: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rehearse]:
+    join(ros_env, monkeypatch)
     with ExitStack() as stack:
 
-        def bring_up(path: Path, *standin: str) -> Rehearsal:
-            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *standin)
-            start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}")
-            return stack.enter_context(rehearse(int(ros_env["ROS_DOMAIN_ID"]), load_embodiment(path)))
+        def bring_up(path: Path, namespace: str = "") -> Rehearsal:
+            below = ("-r", f"__ns:={namespace}") if namespace else ()
+            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *below)
+            start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}", *below)
+            return stack.enter_context(rehearse(int(ros_env["ROS_DOMAIN_ID"]), load_embodiment(path), namespace))
 
         yield bring_up
 
@@ -64,3 +70,41 @@ def test_impedance_controllers_follow(bring_up: Rehearse, tmp_path: Path, preset
     else:
         robot.go(target)
     assert MODES.index("REFLEX") not in robot.modes
+
+
+def test_all_of_it_stands_below_a_namespace(bring_up: Rehearse, tmp_path: Path) -> None:
+    """Nothing of the two nodes stands outside /left."""
+    path = variant(tmp_path, "panda")
+    robot = bring_up(path, "/left")
+    robot.engage()
+    robot.go(robot.q + STEP)
+    robot.width_m = 0.0
+    wait_until(lambda: robot.measured_width_m < 0.005, "a closed hand", lambda: robot.measured_width_m)
+    names = [name for name, _ in robot.node.get_topic_names_and_types() if not name.startswith("/left/")]
+    assert set(names) <= {"/diagnostics", "/parameter_events", "/rosout"}
+
+
+def test_a_dry_run_does_all_but_move(
+    start: Start, ros_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hpt_ros.msg import Command
+
+    join(ros_env, monkeypatch)
+    path = variant(tmp_path, "panda")
+    start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}")
+    start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}", "-p", "dry_run:=true")
+    with rehearse(int(ros_env["ROS_DOMAIN_ID"]), load_embodiment(path)) as robot:
+        labels: list[Any] = []
+        robot.node.create_subscription(Command, "/hpt_ros/dry_run/command", labels.append, 10)
+        robot.engage()
+        home = robot.q
+        robot.target = home + STEP
+        robot.width_m = 0.0
+        reached = [*robot.target, 0.0]
+        wait_until(
+            lambda: labels and np.abs(np.array(labels[-1].position) - reached).max() < 1e-3, "the intended motion"
+        )
+        assert np.abs(robot.q - home).max() < 1e-3
+        assert robot.measured_width_m > 0.07
+        for topic in (robot.embodiment.command.topic, robot.embodiment.command.record_topic):
+            assert robot.node.count_publishers(topic) == 0
