@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from hpt_ros.cli.finding import Finding
 from hpt_ros.cli.output import console
 from hpt_ros.embodiment import load_embodiment, presets
 from hpt_ros.errors import ConfigError, HptRosError
@@ -23,21 +23,16 @@ from hpt_ros.paths import share_dir
 _FREE_BYTES = 5 * 10**9
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was seen, whether that is enough, and what to do if not."""
-
-    name: str
-    ok: bool
-    seen: str
-    remedy: str = ""
-
-
 def doctor(
     json_out: Annotated[bool, typer.Option("--json", help="Print the findings as JSON on standard output.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Listen to a robot that runs: topics, rates, stamps.")] = False,
+    embodiment: Annotated[str, typer.Option(help="With --live: preset or YAML file of the robot set-up.")] = "panda",
+    seconds: Annotated[float, typer.Option(help="With --live: how long to listen.")] = 5.0,
+    domain: Annotated[int | None, typer.Option(help="With --live: ROS domain; default: ROS_DOMAIN_ID, else 0.")] = None,
+    namespace: Annotated[str, typer.Option(help="With --live: that everything stands below.")] = "",
 ) -> int:
-    """Check what each stage needs; the exit code is 1 if something is missing."""
-    findings = [check() for check in CHECKS]
+    """Check what each stage needs, or with --live what a running robot sends; the exit code is 1 if something is wrong."""
+    findings = _live(embodiment, seconds, domain, namespace) if live else [check() for check in CHECKS]
     if json_out:
         import json
 
@@ -50,6 +45,18 @@ def doctor(
         table.add_row(mark, finding.name, escape(finding.seen), "" if finding.ok else escape(finding.remedy))
     console.print(table)
     return 0 if all(f.ok for f in findings) else 1
+
+
+def _live(embodiment: str, seconds: float, domain: int | None, namespace: str) -> list[Finding]:
+    from hpt_ros.bringup.attach import join, require_ros
+
+    require_ros()
+    from hpt_ros.cli.live import judge
+    from hpt_ros.nodes.live_probe import listen
+
+    robot = load_embodiment(embodiment)
+    heard = judge(robot, listen(robot, join(domain), seconds, namespace))
+    return [*heard, *(check() for check in MACHINE_CHECKS)]
 
 
 def _import(name: str, modules: tuple[str, ...], remedy: str) -> Finding:
@@ -152,6 +159,9 @@ def _domain() -> Finding:
     state = "ROS nodes of this machine are in it" if domain_in_use(domain) else "no ROS node of this machine is in it"
     return Finding("ROS domain", True, f"{domain}: {state}")
 
+
+MACHINE_CHECKS: tuple[Callable[[], Finding], ...] = (_machine, _torch, _shared_memory)
+"""Of the machine that commands a robot."""
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _machine,
