@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3 || command -v python3.12 || command -v python3.11 || command -v python3.10)
 BIN := .venv/bin
 
-.PHONY: help setup demo quick test lint clean
+.PHONY: help setup setup-demo demo quick test lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,12 +15,16 @@ help:
 
 setup:
 	@test -n "$(PYTHON)" || { echo "setup: no python3 found -> sudo apt-get install -y python3 python3-venv python3-dev" >&2; exit 2; }
-	@"$(PYTHON)" tools/setup_env.py
+	@"$(PYTHON)" tools/setup_env.py $(SETUP)
 
-demo: setup
+# without the messages of a Franka's controllers, which only the stand-in of the robot and the tests need
+setup-demo: SETUP := --demo
+setup-demo: setup
+
+demo: setup-demo
 	@$(BIN)/hpt-ros demo --out out/demo
 
-quick: setup
+quick: setup-demo
 	@$(BIN)/hpt-ros demo --quick --out out/quick --json -
 
 test: setup

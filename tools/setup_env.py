@@ -1,6 +1,6 @@
 """Prepare .venv: ROS 2 wheels, the learning stack, our messages. Standard library only; run again, it repairs or does nothing.
 
-Usage: python3 tools/setup_env.py
+Usage: python3 tools/setup_env.py [--demo]    (--demo: without the messages of a Franka's controllers)
 """
 
 import ctypes.util
@@ -51,11 +51,9 @@ def main():
 
 
 def prepare():
-    steps = (
-        ("packages", packages_key(), install_packages),
-        ("messages", messages_key(), build_messages),
-        ("robot_messages", robot_messages_key(), build_robot_messages),
-    )
+    steps = [("packages", packages_key(), install_packages), ("messages", messages_key(), build_messages)]
+    if "--demo" not in sys.argv[1:]:
+        steps.append(("robot_messages", robot_messages_key(), build_robot_messages))
     done = read_stamp()
     if all(done.get(name) == key for name, key, _ in steps) and os.path.exists(PYTHON):
         return
