@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,13 @@ def convert(
     task: Annotated[str, typer.Option(help="Of bags that another recorder made; needs --embodiment, --score.")] = "",
     score: Annotated[float | None, typer.Option(help="Of bags that another recorder made.")] = None,
     instruction: Annotated[str, typer.Option(help="Of bags that another recorder made.")] = "",
+    type_map: Annotated[
+        Path | None,
+        typer.Option(help="YAML: topics or types of the bags, and what they are read as; for ROS 1, own types."),
+    ] = None,
+    msg_path: Annotated[
+        list[Path] | None, typer.Option(help="A .msg file, or a folder of them, that the bags do not hold; repeatable.")
+    ] = None,
 ) -> None:
     """Align recorded episodes at the policy rate, by the stamps of their messages.
 
@@ -51,6 +59,7 @@ def convert(
     from hpt_ros.configuration import from_mapping
     from hpt_ros.demos.pool import default_workers
     from hpt_ros.demos.settings import ConvertSettings
+    from hpt_ros.demos.type_map import load_type_map
     from hpt_ros.embodiment import load_embodiment
 
     chosen = {
@@ -61,6 +70,7 @@ def convert(
         "allow_slow": allow_slow,
     }
     settings = from_mapping(ConvertSettings, chosen | {"outside": _outside(embodiment, task, score, instruction)})
+    settings = replace(settings, types=load_type_map(type_map, msg_path or []))
     robot = load_embodiment(embodiment) if embodiment else None
     with progress_bar() as bar:
         row = bar.add_task("convert", total=None, note="")

@@ -9,9 +9,11 @@ from pathlib import Path
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
+from hpt_ros.demos.foreign import Convert, reader_of
 from hpt_ros.demos.settings import Outside
-from hpt_ros.demos.source import METADATA, SUFFIXES, BagSource, open_source, storage_files
+from hpt_ros.demos.source import METADATA, ROS1, SUFFIXES, BagSource, open_source, storage_files
 from hpt_ros.demos.stamps import Stamped, stamped
+from hpt_ros.demos.type_map import TypeMap
 from hpt_ros.embodiment import Embodiment, StreamSpec
 from hpt_ros.errors import DataError
 from hpt_ros.recording.edits import edit_of
@@ -47,9 +49,10 @@ def episode_name(path: Path) -> str:
 class EpisodeBag:
     """A readable bag; use it as made by `open_bag`."""
 
-    def __init__(self, path: Path, source: BagSource, metadata: EpisodeMetadata) -> None:
+    def __init__(self, path: Path, source: BagSource, metadata: EpisodeMetadata, types: TypeMap) -> None:
         self.path = path
         self._source = source
+        self._types = types
         self.edit = edit_of(path)
         self.metadata = metadata
 
@@ -109,11 +112,13 @@ class EpisodeBag:
             DataError: as `messages`, but for stamps.
         """
         specs = (*embodiment.streams(), embodiment.command_stream()) if with_command else embodiment.streams()
-        for spec in specs:
-            self._check(spec)
+        converted = {spec.topic: convert for spec in specs if (convert := self._check(spec))}
         by_topic = {spec.topic: spec for spec in specs}
         found = self._source.messages(by_topic.keys(), *self._kept_ns())
-        return ((by_topic[topic], receive_ns, raw) for topic, receive_ns, raw in found)
+        return (
+            (by_topic[topic], receive_ns, converted[topic](raw) if topic in converted else raw)
+            for topic, receive_ns, raw in found
+        )
 
     def _kept_ns(self) -> tuple[int | None, int | None]:
         """Receive times that the trimming leaves: from, and up to but not including; None where nothing is trimmed."""
@@ -125,21 +130,27 @@ class EpisodeBag:
             raise DataError(f"nothing is left of {self.duration_s:.1f} s: {edit}", "trim less: hpt-ros bags trim")
         return start_ns if edit.trim_start_s else None, stop_ns if edit.trim_end_s else None
 
-    def _check(self, spec: StreamSpec) -> None:
+    def _check(self, spec: StreamSpec) -> Convert | None:
+        """How messages become those of the stream; None: they are."""
         connections = [c for c in self._source.connections if c.topic == spec.topic]
         if sum(c.msgcount for c in connections) == 0:
             raise DataError(f"no message on {spec.topic} ({spec.key})", self._other_topics(spec))
+        convert = None
         for connection in connections:
-            if connection.msgtype != spec.msgtype:
+            msgtype, convert = reader_of(connection, self._source.ros1, self._types)
+            if msgtype != spec.msgtype:
                 raise DataError(
-                    f"{spec.topic} ({spec.key}) holds {connection.msgtype}, expected {spec.msgtype}",
-                    self._other_topics(spec),
+                    f"{spec.topic} ({spec.key}) holds {msgtype}, expected {spec.msgtype}", self._other_topics(spec)
                 )
+            if self._types.of(connection.topic, connection.msgtype):
+                continue
             if _digest(connection) not in ("", typestore().hash_rihs01(spec.msgtype)):
                 raise DataError(
                     f"{spec.topic} ({spec.key}) was recorded with another definition of {spec.msgtype}",
                     "record with the messages that this package was built with",
                 )
+
+        return convert
 
     def _other_topics(self, spec: StreamSpec) -> str:
         same = {c.topic for c in self._source.connections if c.msgtype == spec.msgtype and c.msgcount} - {spec.topic}
@@ -148,15 +159,23 @@ class EpisodeBag:
 
 
 @contextmanager
-def open_bag(path: Path, embodiment: Embodiment | None = None, outside: Outside | None = None) -> Iterator[EpisodeBag]:
-    """Open a bag for reading. `embodiment` and `outside` describe a bag that another recorder made.
+def open_bag(
+    path: Path, embodiment: Embodiment | None = None, outside: Outside | None = None, types: TypeMap | None = None
+) -> Iterator[EpisodeBag]:
+    """Open a bag for reading. `embodiment` and `outside` describe a bag that another recorder made, `types` its messages.
 
     Raises:
-        DataError: it is no bag, its metadata or index is damaged, or it holds no episode of this package and is not described.
+        DataError: it is no bag, its metadata or index is damaged, or it holds no episode of this package and is not
+            described; a bag of ROS 1 whose types are not mapped.
     """
     source = open_source(path)
     try:
-        yield EpisodeBag(path, source, _facts(source, embodiment, outside))
+        if source.ros1 and types is None:
+            raise DataError(
+                "a bag of ROS 1: how its messages are read must be said",
+                "only hpt-ros convert reads it, with --type-map FILE (docs/convert.md)",
+            )
+        yield EpisodeBag(path, source, _facts(source, embodiment, outside), types or TypeMap())
     finally:
         source.close()
 
@@ -204,6 +223,7 @@ def _bags_under(path: Path) -> Iterator[Path]:
 
 def _is_one_bag(folder: Path, files: list[Path]) -> bool:
     """One file and nothing else, or the numbered parts that rosbag2 names after the folder; others are bags of their own."""
-    parts = all(file.stem.rpartition("_")[0] == folder.name and file.stem[-1].isdigit() for file in files)
+    numbered = all(file.stem.rpartition("_")[0] == folder.name and file.stem[-1].isdigit() for file in files)
+    parts = numbered and not any(file.suffix == ROS1 for file in files)  # whose parts do not say what they belong to
     alone = not any(child.is_dir() and not child.name.startswith(".") for child in folder.iterdir())
     return bool(files) and (parts or (alone and len(files) == 1))

@@ -105,7 +105,7 @@ def convert_bag(job: Job, embodiment: Embodiment, settings: ConvertSettings, sai
     """
     shutil.rmtree(job.folder, ignore_errors=True)
     try:
-        with open_bag(job.bag, embodiment, settings.outside) as bag:
+        with open_bag(job.bag, embodiment, settings.outside, settings.types) as bag:
             recorded = bag.metadata.embodiment
             require_same(as_received(embodiment), as_received(recorded), "the embodiment", f"bag {bag.path}")
             outcome = _wanted(bag, settings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hpt_ros.configuration import check, to_mapping
+from hpt_ros.demos.type_map import TypeMap
 
 NEXT_STATE = "next-state"
 
@@ -34,6 +35,7 @@ class ConvertSettings:
     keep_idle: keep the time before the first and after the last motion.
     allow_slow: accept streams that came at less than `sync.SLOW` of their declared rate.
     outside: for bags of other recorders.
+    types: how messages of other types than ours are read; without it, none.
     """
 
     min_score: float = 0.5
@@ -42,6 +44,7 @@ class ConvertSettings:
     keep_idle: bool = False
     allow_slow: bool = False
     outside: Outside | None = None
+    types: TypeMap | None = None
 
     def __post_init__(self) -> None:
         check(self.actions in ("commanded", NEXT_STATE), "actions", self.actions, f"commanded or {NEXT_STATE}")

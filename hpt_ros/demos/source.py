@@ -14,6 +14,7 @@ import yaml
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from rosbags.interfaces import Connection
+from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader
 
 from hpt_ros.demos.mcap_chunks import FastReader
@@ -24,7 +25,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-SUFFIXES = (".mcap", ".db3")
+ROS1 = ".bag"
+SUFFIXES = (".mcap", ".db3", ROS1)
 METADATA = "metadata.yaml"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _HEAD_BYTES, _TAIL_BYTES = (
@@ -36,10 +38,17 @@ _HEAD_BYTES, _TAIL_BYTES = (
 class BagSource:
     """An open bag. `custom`: the recorder's own facts; `remarks`: what was done to read it, for the person to know."""
 
-    def __init__(self, readers: list[Reader], custom: Mapping[str, str], remarks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, readers: list[Reader | Ros1Reader], custom: Mapping[str, str], remarks: tuple[str, ...] = ()
+    ) -> None:
         self._readers = readers
         self.custom = custom
         self.remarks = remarks
+
+    @property
+    def ros1(self) -> bool:
+        """Whether its messages are serialized as ROS 1 does."""
+        return any(isinstance(reader, Ros1Reader) for reader in self._readers)
 
     @property
     def connections(self) -> list[Connection]:
@@ -73,7 +82,7 @@ class BagSource:
                 continue
             try:
                 for connection, receive_ns, raw in reader.messages(wanted, start_ns, stop_ns):
-                    if raw[:4] == _ZSTD:  # CDR never begins so: compressed one by one, and no metadata.yaml told it
+                    if not self.ros1 and raw[:4] == _ZSTD:  # CDR never begins so: compressed one by one, untold
                         yield connection.topic, receive_ns, zstd.decompress(raw)
                     else:
                         yield connection.topic, receive_ns, raw
@@ -96,9 +105,12 @@ def open_source(path: Path) -> BagSource:
     """
     if (path / METADATA).is_file():
         readers = _opened([path])
+        assert isinstance(readers[0], Reader), "a folder with metadata.yaml"
         custom: Mapping[str, str] = readers[0].storage.metadata.custom or {}
         return BagSource(readers, custom)
     files = [path] if path.is_file() else storage_files(path)
+    if files and files[0].suffix == ROS1:
+        return BagSource(_opened(files), {}, (f"ROS 1: read from {files[0].name}",))
     if not files:
         raise DataError(f"not a bag: no {METADATA} and no {' or '.join(SUFFIXES)} file", "give the bag's folder")
     remarks = () if path.is_file() else (f"no {METADATA}: read from {', '.join(file.name for file in files)}",)
@@ -128,20 +140,24 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _opened(paths: list[Path]) -> list[Reader]:
-    readers: list[Reader] = []
+def _opened(paths: list[Path]) -> list[Reader | Ros1Reader]:
+    readers: list[Reader | Ros1Reader] = []
     try:
         for path in paths:
-            readers.append(FastReader(path))
+            readers.append(Ros1Reader(path) if path.suffix == ROS1 else FastReader(path))
             readers[-1].open()
     except Exception as error:  # the formats are foreign, and rosbags' parsers raise what comes
         for reader in readers[:-1]:
             reader.close()
         raise DataError(
             f"not a readable bag: {error}",
-            f"if {paths[len(readers) - 1].name} was cut off, `mcap recover` makes what is left of it readable",
+            f"if {paths[len(readers) - 1].name} was cut off, {_recovery(paths[0])} makes what is left of it readable",
         ) from error
     return readers
+
+
+def _recovery(path: Path) -> str:
+    return "`rosbag reindex`" if path.suffix == ROS1 else "`mcap recover`"
 
 
 def _embedded_custom(file: Path) -> Mapping[str, str]:
