@@ -103,7 +103,7 @@ def namespace_of(values: Mapping[str, Value]) -> str:
 _SIM = Process(
     "sim_node",
     "hpt_ros.sim.sim_node",
-    {"embodiment": "embodiment", "task": "task", "seed": "seed", "speed": "speed"},
+    {"embodiment": "embodiment", "task": "task", "seed": "seed", "speed": "speed", "variation": "variation"},
 )
 _STANDIN = Process(
     "standin_node",
@@ -152,7 +152,9 @@ _BUTTONS = Process(
     {"joy_topic": "joy_topic", "task": "task", "instruction": "instruction", "operator": "operator"},
     when="joy_topic",
 )
-_EXPERT = Process("expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment"}, when="expert")
+_EXPERT = Process(
+    "expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment", "wander": "wander"}, when="expert"
+)
 
 _TELEOP = Process(
     "teleop_node", "hpt_ros.nodes.teleop_node", {"embodiment": "embodiment", "device": "device", "rate_hz": "rate_hz"}
@@ -163,6 +165,7 @@ _VIEWER = Process("viewer_node", "hpt_ros.sim.viewer_node", {"embodiment": "embo
 _TASK = Argument("task", "task of the simulated scene: reach, lift or push", "reach")
 _SEED = Argument("seed", "seed of the first scene", "0")
 _SPEED = Argument("speed", "simulated seconds per second; other than 1.0 publishes /clock", "1.0")
+_VARIATION = Argument("variation", "what the cameras see otherwise: none, dim, bright, camera, cube, table", "none")
 _SIM_EMBODIMENT = Argument("embodiment", "preset name or YAML file of the robot set-up", "sim_panda")
 _EMBODIMENT = Argument("embodiment", "preset name (panda, fr3, sim_panda) or YAML file of the robot set-up", "panda")
 _NAMESPACE = Argument("namespace", "of every node and topic, the robot's and the cameras' included; empty: none", "")
@@ -172,10 +175,22 @@ _INSTRUCTION = Argument(
 )
 _BAGS = Argument("bags_dir", "folder that episodes are written below, as <bags_dir>/<task>/<stamp>_<n>", "bags")
 
+POLICY_ALONE = Layout(
+    "policy alone",
+    "what hpt-ros evaluate exchanges between trials",
+    (
+        Argument("checkpoint", "folder of a trained checkpoint"),
+        Argument("embodiment", "preset name or YAML file of the robot set-up; empty: the checkpoint's own", ""),
+        _THREADS,
+        _INSTRUCTION,
+    ),
+    (_POLICY,),
+)
+
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED), (_SIM,)),
+        Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED, _VARIATION), (_SIM,)),
         Layout("viewer", "a window on a simulated Panda that runs already", (_SIM_EMBODIMENT,), (_VIEWER,)),
         Layout(
             "policy",
@@ -235,9 +250,11 @@ LAYOUTS = {
                 _TASK,
                 _SEED,
                 _SPEED,
+                _VARIATION,
                 Argument("checkpoint", "folder of a trained checkpoint; empty: no policy", ""),
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
                 Argument("expert", "true: the scripted expert takes the teleoperator's place", "false"),
+                Argument("wander", "how far the expert's motions stray and come back; 1.0: by 3 cm", "0.0"),
                 _THREADS,
                 _INSTRUCTION,
             ),
@@ -260,6 +277,12 @@ LAYOUTS = {
             "the simulated Panda behind the controllers, gripper actions and robot state of a real one, to rehearse",
             (_EMBODIMENT, _NAMESPACE, _TASK, _SEED),
             (_STANDIN,),
+        ),
+        Layout(
+            "evaluate",
+            "commander and recorder for scored trials; hpt-ros evaluate starts the policies, so that it can exchange them",
+            (_EMBODIMENT, Argument("bags_dir", "folder that trials are recorded below; empty: no recorder", "trials")),
+            (_COMMANDER, _RECORDER),
         ),
     )
 }

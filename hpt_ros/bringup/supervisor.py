@@ -46,7 +46,7 @@ class Supervisor:
             "empty here: ros2 launch starts them",
         )
         self._processes = layout.active(self._values)
-        self._environment = node_environment(domain_id, log_dir)
+        self._environment = node_environment(domain_id, log_dir, local=layout.simulated)
         self._domain_id = domain_id
         self._log_dir = log_dir
         self._children: dict[str, subprocess.Popen[bytes]] = {}

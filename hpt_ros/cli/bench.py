@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,19 +14,25 @@ import typer
 from rich.table import Table
 
 from hpt_ros.benchmarks import BENCHMARKS, BenchReport, run_benchmark
+from hpt_ros.benchmarks.page import bench_page
 from hpt_ros.benchmarks.report import machine
 from hpt_ros.cli.output import console
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help=", ".join(BENCHMARKS))],
+    name: Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}; without one: all of them.")] = "",
     json_out: Annotated[str, typer.Option("--json", help="File for the figures as JSON; - is standard output.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A shorter run that proves less.")] = False,
     seconds: Annotated[
         float | None, typer.Option("--seconds", help="How long loop measures; 600 or more: a soak.")
     ] = None,
+    page: Annotated[Path, typer.Option(help="Without a name: the page that all are written to.")] = Path(
+        "out/bench.md"
+    ),
 ) -> int:
-    """Run a benchmark; exit 1 when it misses a goal."""
+    """Run a benchmark, or all of them onto one page; exit 1 when a goal is missed."""
+    if not name:
+        return _all(page, json_out, quick)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
     report = run_benchmark(name, quick, lambda what: console.print(what, markup=False), seconds)
     if json_out:
@@ -32,6 +40,32 @@ def bench(
         sys.stdout.write(text) if json_out == "-" else Path(json_out).write_text(text)
     _show(report)
     return 0 if all(goal.reached for goal in report.goals) else 1
+
+
+def _all(page: Path, json_out: str, quick: bool) -> int:
+    """Each in a process of its own, so that none finds the memory and threads of another."""
+    reports: dict[str, dict[str, Any]] = {}
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for one in BENCHMARKS:
+            console.rule(one, align="left")
+            figures = Path(folder) / f"{one}.json"
+            command = [sys.executable, "-m", "hpt_ros.cli.main", "bench", one, "--json", str(figures)]
+            code = subprocess.run(
+                [*command, *(["--quick"] if quick else [])], stdout=sys.stderr, check=False
+            ).returncode
+            if figures.exists():
+                reports[one] = json.loads(figures.read_text())
+            else:
+                failures[one] = f"exit code {code}"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(bench_page(reports, failures, quick))
+    if json_out:
+        text = json.dumps({"benchmarks": reports, "failures": failures}, indent=1) + "\n"
+        sys.stdout.write(text) if json_out == "-" else Path(json_out).write_text(text)
+    console.print(f"{page}", markup=False)
+    reached = all(goal["reached"] for report in reports.values() for goal in report["goals"])
+    return 0 if reached and not failures else 1
 
 
 def _show(report: BenchReport) -> None:

@@ -25,6 +25,7 @@ from hpt_ros.cli.output import console
 from hpt_ros.cli.pretrain import pretrain
 from hpt_ros.cli.record import record
 from hpt_ros.cli.replay import replay
+from hpt_ros.cli.report import report
 from hpt_ros.cli.sim import sim
 from hpt_ros.cli.teleop import teleop
 from hpt_ros.cli.up import up
@@ -52,6 +53,7 @@ for command in (
     push,
     replay,
     evaluate,
+    report,
     doctor,
     bench,
     teleop,

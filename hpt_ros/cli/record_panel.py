@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ class Display(Protocol):
 
     def __enter__(self) -> Display: ...
     def __exit__(self, *_: object) -> None: ...
-    def show(self, view: View) -> None:
+    def show(self, view: Any) -> None:
         """The present state."""
 
     def say(self, text: str, bad: bool = False) -> None:
@@ -73,19 +73,25 @@ class Display(Protocol):
         """Take it back."""
 
 
-def open_display() -> Display:
-    """Live on a terminal, else lines, on standard error."""
+def open_display(
+    draw: Callable[[Any], RenderableType] | None = None, line: Callable[[Any], str] | None = None
+) -> Display:
+    """Live on a terminal, else lines, on standard error.
+
+    `draw` makes the screen of a view and `line` its line, by default those of a recording; any view has `state`, `done`,
+    `waiting` and `keys`.
+    """
     console = Console(stderr=True, highlight=False)
-    return LiveDisplay(console) if console.is_terminal else LineDisplay(console)
+    return LiveDisplay(console, draw or screen) if console.is_terminal else LineDisplay(console, line or progress)
 
 
 class LiveDisplay:
     """Redraws one screen in place; what is said scrolls by above it."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, draw: Callable[[Any], RenderableType]) -> None:
+        self._console, self._draw = console, draw
         self._live = self._new_live()
-        self._shown: View | None = None
+        self._shown: Any = None
 
     def __enter__(self) -> LiveDisplay:
         self.resume()
@@ -94,10 +100,10 @@ class LiveDisplay:
     def __exit__(self, *_: object) -> None:
         self.pause()
 
-    def show(self, view: View) -> None:
+    def show(self, view: Any) -> None:
         """Redraw what has changed."""
         if self._live.is_started and view != self._shown:
-            self._live.update(screen(view), refresh=True)
+            self._live.update(self._draw(view), refresh=True)
             self._shown = view
 
     def say(self, text: str, bad: bool = False) -> None:
@@ -120,9 +126,9 @@ class LiveDisplay:
 class LineDisplay:
     """For a log: what is said, every change of state with its keys, and a line now and then."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._shown: tuple[State | None, int] = (None, 0)
+    def __init__(self, console: Console, line: Callable[[Any], str]) -> None:
+        self._console, self._line = console, line
+        self._shown: tuple[Any, int] = (None, 0)
         self._shown_s = 0.0
 
     def __enter__(self) -> LineDisplay:
@@ -131,14 +137,14 @@ class LineDisplay:
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""
 
-    def show(self, view: View) -> None:
+    def show(self, view: Any) -> None:
         """A line where the state is new or 10 s have passed."""
         now_s = time.monotonic()
         is_new = self._shown != (view.state, view.done)
         if view.waiting or not (is_new or now_s - self._shown_s > _LINE_PERIOD_S):
             return
         keys = ", ".join(f"{keys}: {label}" for keys, label in view.keys) if is_new else ""
-        self.say(f"{view.state.value}  {progress(view)}{f'  [{keys}]' if keys else ''}")
+        self.say(f"{view.state.value}  {self._line(view)}{f'  [{keys}]' if keys else ''}")
         self._shown, self._shown_s = (view.state, view.done), now_s
 
     def say(self, text: str, bad: bool = False) -> None:

@@ -18,6 +18,8 @@ from rich.table import Table
 
 from hpt_ros import __version__
 from hpt_ros.evaluation.plot import walk_plot
+from hpt_ros.evaluation.report import Evaluation, grouped
+from hpt_ros.evaluation.report_page import report_page
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,8 @@ class Walk:
 
     def write_report(self) -> dict[str, Any]:
         """Gather the stages' results into report.json and report.png."""
-        results = {
-            name: json.loads((self.evaluation(name) / "summary.json").read_text()) for name in ("trained", "untrained")
-        }
+        tried = {name: Evaluation.load(self.evaluation(name)) for name in ("trained", "untrained")}
+        results = {name: json.loads((e.folder / "summary.json").read_text()) for name, e in tried.items()}
         seconds = {stage.name: round(self._record()[stage.name]["seconds"], 1) for stage in stages(self)}
         report = {
             "task": self.task,
@@ -110,10 +111,12 @@ class Walk:
                 "demonstrations": str(self.out / "demos" / self.task),
                 "checkpoint": str(self.run / "last"),
                 "plot": str(self.out / "report.png"),
-                "video": str(self.evaluation("trained") / "trials.webm"),
+                "videos": str(self.evaluation("trained") / "videos"),
+                "page": str(self.out / "trials.html"),
                 "report": str(self.out / "report.json"),
             },
         }
+        (self.out / "trials.html").write_text(report_page(grouped(list(tried.values()))))
         walk_plot(self.out / "report.png", self.run / "metrics.jsonl", results, seconds)
         temporary = self.out / "report.json.new"
         temporary.write_text(json.dumps(report, indent=2) + "\n")
@@ -204,6 +207,7 @@ def stages(walk: Walk) -> list[Stage]:
             "--out",
             str(out),
             "--overwrite",
+            "--no-bags",
             *log,
         )
         plan.append(Stage(f"evaluate {name}", evaluate, out / "summary.json", ("record", "convert", "finetune")))

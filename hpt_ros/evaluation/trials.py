@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hpt_ros.configuration import check, from_mapping
 from hpt_ros.errors import ConfigError, DataError
-from hpt_ros.evaluation.statistics import wilson_interval
+from hpt_ros.evaluation.statistics import bootstrap_interval, wilson_interval
 
 SCORES = (0.0, 0.5, 1.0)
+_VOID = "void"
 
 
 @dataclass(frozen=True)
 class Trial:
     """One trial of one checkpoint; rates and latencies are the nodes' own figures at its end.
 
-    `score` is 0, 0.5 (partly done) or 1; `termination` is success, timeout, fault, refused
-    (by the commander's start guard) or operator.
+    `score` is 0, 0.5 (partly done) or 1; `termination` is success, timeout, fault, held, refused
+    (by the commander's start guard) or operator, and `reason` the commander's words for it. `checkpoint` is the SHA-256 of
+    its weights, `block` the start that it shares with trials of other checkpoints, `interventions` how often a person's
+    device took over. `bag` and `video` are paths, empty where there is none.
     """
 
     index: int
@@ -39,6 +42,14 @@ class Trial:
     stale_ticks: int
     rows_late: int
     real_time_factor: float
+    checkpoint: str = ""
+    block: int = 0
+    reason: str = ""
+    note: str = ""
+    interventions: int = 0
+    bag: str = ""
+    video: str = ""
+    ended_at: str = ""
 
     def __post_init__(self) -> None:
         check(self.score in SCORES, "score", self.score, f"one of {SCORES}")
@@ -47,7 +58,7 @@ class Trial:
 class TrialLog:
     """JSON lines: a header that says what is tried, then a row per trial, each on disk before `append` returns.
 
-    `replace` moves a file with another header aside instead of refusing it.
+    A row that is taken back stays, and a later row says so: the file only grows. `replace` moves a file with another header aside instead of refusing it.
 
     Raises:
         DataError: the file exists with another header, or a line in its middle cannot be read.
@@ -73,6 +84,11 @@ class TrialLog:
         self._write(asdict(trial))
         self.trials.append(trial)
 
+    def take_back(self, trial: Trial) -> None:
+        """Let a trial count no more, e.g. because its score was wrong; its index is free again."""
+        self._write({_VOID: trial.index})
+        self.trials.remove(trial)
+
     def _write(self, row: dict[str, Any]) -> None:
         with self._path.open("a") as stream:
             stream.write(json.dumps(row, sort_keys=True) + "\n")
@@ -87,7 +103,7 @@ class TrialLog:
         lines = complete.splitlines()
         try:
             found = json.loads(lines[0]) if lines else None
-            self.trials = [from_mapping(Trial, json.loads(line)) for line in lines[1:]]
+            self.trials = _counting(json.loads(line) for line in lines[1:])
         except (json.JSONDecodeError, ConfigError) as error:
             raise DataError(
                 f"{self._path}: {error}", "add --overwrite to move it aside and run the trials again"
@@ -103,8 +119,32 @@ class TrialLog:
             )
 
 
+def load_trials(path: Path) -> tuple[dict[str, Any], list[Trial]]:
+    """Header and counting trials of a file; it is only read.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        lines = path.read_text().rpartition("\n")[0].splitlines()
+        return json.loads(lines[0]), _counting(json.loads(line) for line in lines[1:])
+    except (OSError, IndexError, json.JSONDecodeError, ConfigError) as error:
+        raise DataError(f"{path}: no trials: {error}", "give a folder that hpt-ros evaluate wrote") from error
+
+
+def _counting(rows: Iterable[dict[str, Any]]) -> list[Trial]:
+    trials: dict[int, Trial] = {}
+    for row in rows:
+        if _VOID in row:
+            trials.pop(row[_VOID], None)
+        else:
+            trial = from_mapping(Trial, row)
+            trials[trial.index] = trial
+    return list(trials.values())
+
+
 def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Success rate with its 95 % Wilson interval, mean score, and the nodes' figures over the trials."""
+    """Success rate with its 95 % Wilson interval, mean score with its bootstrap interval, and the nodes' figures over the trials."""
     successes = sum(trial.score == 1.0 for trial in trials)
     low, high = wilson_interval(successes, len(trials))
 
@@ -118,10 +158,12 @@ def summary(trials: Sequence[Trial]) -> dict[str, Any]:
         "success_rate": successes / len(trials) if trials else 0.0,
         "interval_95": [low, high],
         "mean_score": statistics.fmean(t.score for t in trials) if trials else 0.0,
+        "mean_score_interval_95": list(bootstrap_interval([t.score for t in trials])) if trials else [0.0, 1.0],
         "time_to_success_s": statistics.median([t.duration_s for t in trials if t.score == 1.0]) if successes else None,
         "terminations": {
             name: sum(t.termination == name for t in trials) for name in sorted({t.termination for t in trials})
         },
+        "interventions": sum(t.interventions for t in trials),
         "stale_ticks": sum(t.stale_ticks for t in trials),
         "rows_late": sum(t.rows_late for t in trials),
         **{

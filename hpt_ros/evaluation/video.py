@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -50,12 +49,8 @@ class TrialVideo:
         if not self._writer.isOpened():
             raise MissingDependencyError("this OpenCV cannot write VP8 video", "pip install opencv-python-headless")
 
-    def __enter__(self) -> TrialVideo:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Complete the file; without a frame there is none."""
         if self._writer is not None:
             self._writer.release()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hpt_ros.configuration import check, from_mapping, load_yaml
 from hpt_ros.errors import ConfigError
@@ -65,14 +65,16 @@ def load_key_bindings(path: Path) -> KeyBindings:
         raise error.under(f"{path}: ") from None
 
 
-def meanings(inputs: Mapping[Event, tuple[I, ...]]) -> dict[tuple[State, I], Event]:
-    """What each input means in each state.
+def meanings(
+    inputs: Mapping[Event, tuple[I, ...]], table: Mapping[Any, Mapping[Event, Any]] = STEPS
+) -> dict[tuple[Any, I], Event]:
+    """What each input means in each state of `table`, by default that of recording.
 
     Raises:
         ConfigError: an input would mean two things in one state.
     """
-    found: dict[tuple[State, I], Event] = {}
-    for state, steps in STEPS.items():
+    found: dict[tuple[Any, I], Event] = {}
+    for state, steps in table.items():
         for event in steps:
             for given in inputs.get(event, ()):
                 other = found.setdefault((state, given), event)

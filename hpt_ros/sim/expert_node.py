@@ -30,12 +30,13 @@ class NotReadyError(HptRosError):
 class ExpertNode(HptNode):
     """Parameters and wiring: SimStatus and joint states -> plan -> /hpt_ros/action_chunk, between /start and /stop.
 
-    Parameter: embodiment.
+    Parameters: embodiment, wander (how far its motions stray, see `plan`).
     """
 
     def __init__(self) -> None:
         super().__init__("expert_node")
         self.embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
+        self._wander = float(self.declare_parameter("wander", 0.0).value)
         gripper = self.embodiment.gripper
         check(gripper is not None, "gripper", None, "a gripper: the expert's last column is its width")
         self._status: Any = None
@@ -61,7 +62,10 @@ class ExpertNode(HptNode):
     def _on_start(self, _: Any, response: Any) -> Any:
         try:
             status = self._seen()
-            self._plan = plan(status.task, self._measured(), _sight(status), self.embodiment.safety.limits)
+            limits = self.embodiment.safety.limits
+            self._plan = plan(
+                status.task, self._measured(), _sight(status), limits, wander=self._wander, seed=status.seed
+            )
         except HptRosError as error:
             response.success, response.message = False, str(error)
             return response

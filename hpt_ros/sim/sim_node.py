@@ -39,7 +39,8 @@ _WATCH_PERIOD_S = 0.2
 class SimNode(HptNode):
     """Parameters and wiring: controller topics -> Driver(World) -> joint states, images, ground truth.
 
-    Parameters: embodiment, task, seed, speed (simulated seconds per second; other than 1.0 publishes /clock),
+    Parameters: embodiment, task, seed, variation (of what the cameras see), speed (simulated seconds per second; other
+    than 1.0 publishes /clock),
     image_height, image_width [px], camera_rate_hz (0: as the embodiment expects).
     """
 
@@ -53,6 +54,7 @@ class SimNode(HptNode):
             self.declare_parameter("task", "reach").value,
             self.declare_parameter("seed", 0).value,
             self.embodiment.home_rad,
+            variation=self.declare_parameter("variation", "none").value,
         )
         self._driver = Driver(
             world, self.embodiment.joints.names, lambda: int(self.get_clock().now().nanoseconds), speed

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from hpt_ros.errors import HptRosError
 from hpt_ros.sim.scene import Change, goal_position, indices, load_model, mujoco
 from hpt_ros.sim.tasks import HOLD_S, MAX_WIDTH_M, READY_RAD, Array, View, task_named
+from hpt_ros.sim.variation import variation_named
 
 WIDTH_SPEED_M_S = 0.1  # of the hand's own position control
 _CHECK_PERIOD_NS = 20_000_000  # of success and of the solver's health
@@ -45,6 +46,10 @@ class World:
     Args:
         home_rad: joint angles (7,) that the randomised starts lie around.
         change: what of the scene differs from the usual one.
+        variation: name of a change of what the cameras see.
+
+    Raises:
+        ConfigError: no such task or variation.
     """
 
     def __init__(
@@ -54,8 +59,10 @@ class World:
         home_rad: Sequence[float] = READY_RAD,
         timestep_s: float = 0.001,
         change: Change | None = None,
+        variation: str = "none",
     ) -> None:
         self.model = load_model(timestep_s, change)
+        variation_named(variation).apply(self.model)
         self._data = mujoco.MjData(self.model)
         self._at = indices(self.model)
         self._home = np.asarray(home_rad, dtype=float)

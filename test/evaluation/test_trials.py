@@ -5,7 +5,7 @@ import pytest
 
 from hpt_ros.errors import ConfigError, DataError
 from hpt_ros.evaluation.statistics import wilson_interval
-from hpt_ros.evaluation.trials import Trial, TrialLog, summary
+from hpt_ros.evaluation.trials import Trial, TrialLog, load_trials, summary
 
 HEADER = {"checkpoint": "runs/a", "seed": 1}
 
@@ -87,3 +87,28 @@ def test_summary_counts_by_hand():
     assert result["terminations"] == {"success": 2, "timeout": 2}
     assert result["rows_late"] == 4
     assert result["policy_rate_hz"] == {"median": 15.0, "min": 15.0, "max": 15.0}
+
+
+def test_a_score_that_is_taken_back_frees_its_place_and_stays_in_the_file(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    log = TrialLog(path, HEADER)
+    log.append(trial(0))
+    log.append(trial(1, 0.0))
+    log.take_back(log.trials[-1])
+    assert [t.index for t in log.trials] == [0]
+    assert TrialLog(path, HEADER).trials == [trial(0)]
+    log.append(trial(1, 1.0))
+    assert [t.score for t in TrialLog(path, HEADER).trials] == [1.0, 1.0]
+    assert len(path.read_text().splitlines()) == 5
+    assert load_trials(path) == (HEADER, log.trials)
+
+
+def test_reading_changes_nothing(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    TrialLog(path, HEADER).append(trial(0))
+    path.write_bytes(path.read_bytes() + b'{"torn')
+    before = path.read_bytes()
+    assert load_trials(path)[1] == [trial(0)]
+    assert path.read_bytes() == before
+    with pytest.raises(DataError, match="no trials"):
+        load_trials(tmp_path / "nowhere.jsonl")
