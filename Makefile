@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3 || command -v python3.12 || command -v python3.11 || command -v python3.10)
 BIN := .venv/bin
 
-.PHONY: help setup setup-demo demo quick test lint clean
+.PHONY: help setup setup-demo demo quick test lint docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make setup   set up .venv only"
 	@echo "make quick   the walk with few demonstrations and training steps (about a minute)"
 	@echo "make lint    ruff and mypy"
+	@echo "make docs    the reference pages of docs/ from the source"
 	@echo "make clean   remove what the walk made (out/); .venv stays"
 
 setup:
@@ -34,6 +35,9 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python tools/reference_docs.py
 
 clean:
 	rm -rf out
