@@ -12,6 +12,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from hpt_ros.bringup.environment import NAMESPACE_VARIABLE
 from hpt_ros.errors import StreamError, WaitError
 from hpt_ros.msg import CommanderStatus, EpisodeStatus, PolicyStatus, SimStatus
 from hpt_ros.nodes.namespace import NamespacedNode
@@ -24,7 +25,6 @@ _STATUS = {
     "policy": PolicyStatus,
     "sim": SimStatus,
 }
-NAMESPACE_VARIABLE = "HPT_ROS_NAMESPACE"
 _POLL_S = 0.005
 T = TypeVar("T")
 
