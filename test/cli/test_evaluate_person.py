@@ -23,6 +23,8 @@ from hpt_ros.model import HPTPolicy, PolicyConfig, save_checkpoint
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 pytest.importorskip("mujoco", reason="needs the simulator (make setup installs it)")
 
+from hpt_ros.msg import PolicyStatus
+
 from hpt_ros.cli.record import committed
 from hpt_ros.nodes.session import Session
 
@@ -126,11 +128,9 @@ def test_trials_survive_kill_9_and_stay_blinded(graph: Session, ros_env: dict[st
     assert (tmp_path / "out" / "videos" / "trial_0001.webm").stat().st_size > 0
 
 
-def test_a_policy_that_runs_already_is_refused(
-    graph: Session, start: Start, ros_env: dict[str, str], tmp_path: Path
-) -> None:
-    start("hpt_ros.nodes.policy_node", "-p", f"checkpoint:={tmp_path / 'secret_a'}")
-    graph.wait_for_status("policy", 60.0)
+def test_a_policy_that_runs_already_is_refused(graph: Session, ros_env: dict[str, str], tmp_path: Path) -> None:
+    publisher = graph.node.create_publisher(PolicyStatus, "/hpt_ros/policy/status", 10)
+    graph.node.create_timer(0.1, lambda: publisher.publish(PolicyStatus(checkpoint="runs/other")))
     with person(ros_env, tmp_path) as shown:
-        shown.expect("runs already")
+        shown.expect("a policy of runs/other runs already")
         assert shown.wait() == 7
