@@ -43,10 +43,11 @@ def report(
 def _show(group: Group) -> None:
     from hpt_ros.evaluation.report_page import HEADINGS, figures
 
-    table = Table(*HEADINGS, title=f"{group.conditions['task']}", title_justify="left")
-    for candidate in group.candidates():
-        table.add_row(*figures(candidate))
-    console.print(table, width=None if console.is_terminal else 220)
+    columns = [figures(candidate) for candidate in group.candidates()]
+    table = Table(f"{group.conditions['task']}", *(column[0] for column in columns))
+    for row, heading in enumerate(HEADINGS[1:], 1):
+        table.add_row(heading, *(column[row] for column in columns))
+    console.print(table, width=None if console.is_terminal else 160)
     for comparison in group.comparisons():
         for finding in comparison.findings():
             console.print(f"- {finding}", markup=False)

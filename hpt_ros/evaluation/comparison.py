@@ -75,7 +75,7 @@ class Comparison:
             lines = [f"{self.pairs} pairs are too few to show any difference reliably, however large."]
         else:
             lines = [
-                f"With {self.pairs} pairs, a true difference below {self.detectable:.0%} points is overlooked more often than "
+                f"With {self.pairs} pairs, a true difference below {100 * self.detectable:.0f} points is overlooked more often than "
                 f"in 1 of 5 such comparisons (exact power {POWER:.0%}, at best: no pair goes the other way)."
             ]
         if self.shown:

@@ -12,7 +12,7 @@ from hpt_ros.errors import DataError
 from hpt_ros.evaluation.comparison import Comparison, compare_all
 from hpt_ros.evaluation.trials import Trial, load_trials, summary
 
-_SAME_STARTS = ("task", "seed", "timeout_s", "simulated", "variation")
+_SAME_STARTS = ("task", "seed", "timeout_s", "simulated", "variation", "offline")
 
 
 @dataclass(frozen=True)
