@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.offline_trials import offline_trials
+from experiments.offline_trials import OfflinePlan, offline_trials
 from experiments.panda_lift.plan import Cell, Plan
 from hpt_ros.cli.record import committed
 from hpt_ros.configuration import to_mapping
@@ -42,7 +42,8 @@ class Stages:
         checkpoint = self._train(cell) / cell.checkpoint
         out = self.trials(cell)
         if cell.over == "offline":
-            offline_trials(checkpoint, out, cell.task, self.plan.trials, self.plan.seed, cell.variation)
+            plan = OfflinePlan(cell.task, self.plan.trials, self.plan.seed, cell.variation)
+            offline_trials(checkpoint, out, plan)
             return
         options = ["--task", cell.task, "--trials", self.plan.trials, "--seed", self.plan.seed, "--no-bags"]
         options += ["--embodiment", self._embodiment(cell, cell.strategy), "--variation", cell.variation]

@@ -1,0 +1,52 @@
+"""Serves a policy of lerobot; runs in lerobot's own environment, which knows nothing of hpt_ros: `python lerobot_server.py FOLDER`.
+
+Prints its port. Written after lerobot 0.4.4.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch
+import wire
+
+
+def load(folder: str) -> tuple[Any, Any, Any]:
+    """Policy, and what goes before and after it."""
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+
+    config = PreTrainedConfig.from_pretrained(folder)
+    config.device = "cpu"
+    policy = get_policy_class(config.type).from_pretrained(folder, config=config)
+    before, after = make_pre_post_processors(config, pretrained_path=folder)
+    return policy.eval(), before, after
+
+
+def main() -> None:
+    """Serve until the client hangs up."""
+    policy, before, after = load(sys.argv[1])
+    torch.set_num_threads(1)
+
+    @torch.inference_mode()
+    def act(arrays: dict[str, Any]) -> Any:
+        batch = {"observation.state": torch.from_numpy(arrays["state"].copy())[None]}
+        for name, image in arrays.items():
+            if name != "state":
+                pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+                batch[f"observation.images.{name}"] = pixels
+        return after(policy.select_action(before(batch)))[0].numpy()
+
+    with socket.create_server((wire.HOST, 0)) as listener:
+        sys.stdout.write(f"{listener.getsockname()[1]}\n")
+        sys.stdout.flush()
+        wire.serve(act, policy.reset, listener)
+
+
+if __name__ == "__main__":
+    main()
