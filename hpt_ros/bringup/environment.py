@@ -8,7 +8,7 @@ from pathlib import Path
 from hpt_ros.paths import share_dir
 
 NAMESPACE_VARIABLE = "HPT_ROS_NAMESPACE"
-"""Of the nodes that are started, and of those that are looked for."""
+"""Of the nodes that commands look for."""
 
 
 def node_environment(domain_id: int, log_dir: Path, local: bool = True) -> dict[str, str]:

@@ -181,6 +181,7 @@ POLICY_ALONE = Layout(
     (
         Argument("checkpoint", "folder of a trained checkpoint"),
         Argument("embodiment", "preset name or YAML file of the robot set-up; empty: the checkpoint's own", ""),
+        _NAMESPACE,
         _THREADS,
         _INSTRUCTION,
     ),
@@ -281,7 +282,11 @@ LAYOUTS = {
         Layout(
             "evaluate",
             "commander and recorder for scored trials; hpt-ros evaluate starts the policies, so that it can exchange them",
-            (_EMBODIMENT, Argument("bags_dir", "folder that trials are recorded below; empty: no recorder", "trials")),
+            (
+                _EMBODIMENT,
+                _NAMESPACE,
+                Argument("bags_dir", "folder that trials are recorded below; empty: no recorder", "trials"),
+            ),
             (_COMMANDER, _RECORDER),
         ),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hpt_ros.bringup.attach import bring_up, join, require_ros
+from hpt_ros.bringup.environment import NAMESPACE_VARIABLE
 from hpt_ros.bringup.switch import PolicySwitch
 from hpt_ros.cli.options import Domain, LogDir
 from hpt_ros.cli.output import console, progress_bar
@@ -98,6 +99,7 @@ def evaluate(
             records=bags,
         )
         policy = {"embodiment": embodiment if sim else "", "threads": str(threads), "instruction": instruction}
+        policy["namespace"] = os.environ.get(NAMESPACE_VARIABLE, "")
         with ExitStack() as stack:
             if sim:
                 graph = {"task": task, "seed": str(seed), "embodiment": embodiment, "variation": variation}
