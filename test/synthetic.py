@@ -94,6 +94,7 @@ def command(stamp_ns: int, robot: Embodiment, values: np.ndarray[Any, Any], sour
         position=np.asarray(values, dtype=np.float64),
         velocity=np.zeros(len(values)),
         source=source,
+        intervention=False,
     )
 
 

@@ -79,6 +79,7 @@ def _messages(robot: Embodiment, spec: StreamSpec) -> Iterator[bytes]:
                 position=wave,
                 velocity=np.zeros(len(wave)),
                 source="bench",
+                intervention=False,
             )
             continue
         names = list(robot.joints.names) if spec.key == "joints" or robot.gripper is None else list(robot.gripper.names)

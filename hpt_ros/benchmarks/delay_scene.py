@@ -175,7 +175,7 @@ class Loop:
         altered = horizon.advance(self._now_ns, self._wanted)
         after = horizon.end
         trial.ticks += 1
-        trial.limited += altered and self._wanting
+        trial.limited += bool(altered) and self._wanting
         trial.starved += not self._wanting
         trial.step_rad = max(trial.step_rad, _largest(after.q - before.q - self._tick_s * (before.dq + after.dq) / 2))
         trial.velocity_step_rad_s = max(trial.velocity_step_rad_s, _largest(after.dq - before.dq))

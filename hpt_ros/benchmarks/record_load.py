@@ -78,10 +78,18 @@ def sources(kind: str) -> list[_Source]:
         )
     target = {"names": list(action), "position": np.zeros(len(action)), "velocity": np.zeros(len(action))}
     made.append(
-        _source(robot.command.record_topic, "hpt_ros/msg/Command", robot.command.rate_hz, source="bench", **target)
+        _source(
+            robot.command.record_topic,
+            "hpt_ros/msg/Command",
+            robot.command.rate_hz,
+            source="bench",
+            intervention=False,
+            **target,
+        )
     )
     rows = {"names": list(action), "rows": np.zeros(robot.policy.action_horizon * len(action)), "period_s": 1 / 15}
     facts = {"sequence": 0, "source": "bench", "fingerprint": "0" * 16, "latency_s": 0.0, "observation_stamp": _time()}
+    facts |= {"inference_s": 0.0, "capture_age_s": 0.0}
     made.append(_source(CHUNK_TOPIC, "hpt_ros/msg/ActionChunk", robot.policy.rate_hz, **rows, **facts))
     return made
 

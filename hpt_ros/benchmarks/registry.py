@@ -35,6 +35,9 @@ BENCHMARKS = {
         timed=True,
     ),
     "record": Benchmark("hpt_ros.benchmarks.record", "the recorder at full load: loss, processor time, memory"),
+    "limits": Benchmark(
+        "hpt_ros.benchmarks.limits", "random and hostile chunks: the commanded motion keeps every limit"
+    ),
 }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
+from hpt_ros.bringup.name_lock import NameLock
 from hpt_ros.errors import BusyError
 
 DOMAINS = range(1, 101)  # above 101 the ports of DDS run into Linux' ephemeral range
@@ -12,9 +12,7 @@ _PORT_BASE, _PORTS_PER_DOMAIN = 7400, 250  # DDSI-RTPS 9.6.1.1
 
 
 class DomainLock:
-    """Holds one ROS domain for as long as the object lives; the kernel gives it back when the process ends, however it ends.
-
-    The lock is an abstract Unix socket: machine-wide, no file is left behind.
+    """Holds one ROS domain for as long as the object lives.
 
     Raises:
         BusyError: another run of this package, or any DDS participant, uses the domain.
@@ -22,17 +20,15 @@ class DomainLock:
 
     def __init__(self, domain_id: int) -> None:
         self.domain_id = domain_id
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket.bind(f"\0hpt_ros.domain.{domain_id}")
+            self._lock = NameLock(f"domain.{domain_id}")
         except OSError as error:
-            self._socket.close()
             raise BusyError(
                 f"ROS domain {domain_id} is used by another run of hpt_ros",
                 "choose another --domain, or leave it out to get a free one",
             ) from error
         if domain_in_use(domain_id):
-            self._socket.close()
+            self._lock.close()
             raise BusyError(
                 f"ROS domain {domain_id} is used by other ROS nodes on this machine",
                 "choose another --domain, or stop those nodes",
@@ -50,7 +46,7 @@ class DomainLock:
 
     def close(self) -> None:
         """Give the domain back."""
-        self._socket.close()
+        self._lock.close()
 
     def __enter__(self) -> DomainLock:
         return self

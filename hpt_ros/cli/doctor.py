@@ -148,6 +148,13 @@ def _shared_memory() -> Finding:
     )
 
 
+def _realtime() -> Finding:
+    """Optional, hence never missing; without it a busy machine delays commands."""
+    from hpt_ros.control.realtime import permissions
+
+    return Finding("realtime (optional)", True, permissions())
+
+
 def _domain() -> Finding:
     from hpt_ros.bringup.attach import join
     from hpt_ros.bringup.domain import domain_in_use
@@ -173,4 +180,5 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _disk,
     _shared_memory,
     _domain,
+    _realtime,
 )

@@ -12,6 +12,7 @@ from hpt_ros.errors import HptRosError
 
 POLICY = "policy"
 TELEOP = "teleop:"
+_SENSELESS = 1e3
 _PERIOD_TOLERANCE_NS = 1000  # seconds in a float64 and back
 
 
@@ -97,3 +98,5 @@ class ChunkGate:
             raise ChunkRejected("period", f"{chunk.period_ns} ns between rows, expected {self._period_ns} ns")
         if not np.isfinite(chunk.rows).all():
             raise ChunkRejected("not_finite", f"{int((~np.isfinite(chunk.rows)).sum())} values are not finite")
+        if (farthest := float(np.abs(chunk.rows).max())) > _SENSELESS:  # squares and slopes of it could overflow
+            raise ChunkRejected("range", f"a value of {farthest:.3g}, nothing here is above {_SENSELESS:g} rad or m")

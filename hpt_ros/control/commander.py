@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.control.chunk import POLICY, Chunk, ChunkGate, ChunkRejected
+from hpt_ros.control.chunk import POLICY, TELEOP, Chunk, ChunkGate, ChunkRejected
 from hpt_ros.control.gripper import GripperSwitch
 from hpt_ros.control.homing import Homing
 from hpt_ros.control.horizon import ArmCommand, Horizon
@@ -37,12 +37,15 @@ class EngageRefused(HptRosError):
 
 @dataclass(frozen=True)
 class Label:
-    """The command in force at `in_force_ns`: joints (J,) then gripper width, in the order of `command_names`; and whose it is."""
+    """The command in force at `in_force_ns`: joints (J,) then gripper width, in the order of `command_names`; whose it is,
+    and whether a person took the arm from a policy.
+    """
 
     in_force_ns: int
     position: Array
     velocity: Array
     source: str
+    intervention: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,14 @@ class Commander:
         self._observed_ns = self._blind_ns = 0  # the policy's newest observation, and its newest tick without one
         self._refusal = ""  # of a chunk since the last good one
         self._human_ns: int | None = None
+        self._policy_heard = False  # since the arm was taken over
+        self._deadman: tuple[int, bool] | None = None
         self._reference: Reference | None = None  # followed in the present tick
         self._homing: Homing | None = None
         self.source = ""
         self.chunks_accepted = self.limited_ticks = 0
         self.rejections: Counter[str] = Counter()
+        self.limit_ticks: Counter[str] = Counter()
         self.last_rejection = ""
 
     @property
@@ -105,6 +111,29 @@ class Commander:
     def rows_late(self) -> int:
         """Rows that were due before they arrived."""
         return self._schedule.rows_late
+
+    @property
+    def seams(self) -> int:
+        """Chunks that took over from another."""
+        return self._schedule.seams
+
+    @property
+    def largest_seam_rad(self) -> float:
+        """What a chunk's first row differed by from the motion in force, at most, since the arm was taken over."""
+        return self._schedule.largest_seam_rad
+
+    @property
+    def intervention(self) -> bool:
+        """Whether a person drives who took the arm from a policy, or keeps it from one."""
+        return self._policy_heard and self.source.startswith(TELEOP)
+
+    def joints_age_ms(self, now_ns: int) -> float:
+        """Of the newest joint state; -1: none yet."""
+        return (now_ns - self._measured[0]) / 1e6 if self._measured else -1.0
+
+    def robot_state_age_ms(self, now_ns: int) -> float:
+        """Of the robot's own report; -1: none yet."""
+        return (now_ns - self._health[0]) / 1e6 if self._health else -1.0
 
     # What is measured
 
@@ -131,6 +160,12 @@ class Commander:
         if stamp_ns is None or stamp_ns <= now_ns + CLOCK_JUMP_S * 1e9:
             self._health = (now_ns if stamp_ns is None else min(stamp_ns, now_ns), health)
 
+    def on_deadman(self, pressed: bool, now_ns: int) -> None:
+        """The state of the deadman button, received at `now_ns`."""
+        self._deadman = (now_ns, pressed)
+        if not pressed and self._embodiment.deadman:  # however soon it is pressed again
+            self._let_go("deadman: released")
+
     # A person's wishes; each raises HptRosError when it is refused
 
     def engage(self, now_ns: int) -> None:
@@ -152,6 +187,7 @@ class Commander:
         q, dq = self._fresh_joints(now_ns)
         if reason := self._silent_robot(now_ns) or self._unwell():
             raise EngageRefused(reason, "clear it with the robot's own tools or /hpt_ros/commander/recover_errors")
+        self._require_deadman(now_ns)
         if dq is not None and np.abs(dq).max() > MOVING_RAD_S:
             joint = int(np.abs(dq).argmax())
             raise EngageRefused(
@@ -164,7 +200,8 @@ class Commander:
         self._horizon.start(now_ns, q)
         self._engaged_ns = self._tick_ns = now_ns
         self._settled_ns = now_ns + round(SETTLE_S * 1e9)
-        self._human_ns = None
+        self._human_ns, self._policy_heard = None, False
+        self._schedule.largest_seam_rad = 0.0
         self._observed_ns = self._blind_ns = 0
         return q
 
@@ -181,12 +218,23 @@ class Commander:
         """Leave a hold: the next chunk passes the start guard like the first."""
         self._machine.require(Event.RESUME)
         self._fresh_joints(now_ns)
+        self._require_deadman(now_ns)
         self._machine.apply(Event.RESUME, "waiting for a chunk after a hold")
         self._engaged_ns = now_ns
 
     def reset(self) -> None:
         """Clear a fault."""
         self._machine.apply(Event.RESET, "reset by a person")
+
+    def recover_errors(self) -> None:
+        """The robot's side is about to be recovered: not while the arm is commanded. The state stays as it is."""
+        self._machine.require(Event.RECOVER_ERRORS)
+        self._machine.note("recovering")
+
+    def recovered(self, outcome: str) -> None:
+        """How the recovery ended; a fault still waits for `reset`."""
+        if not self.active:
+            self._machine.note(outcome)
 
     def fault(self, reason: str) -> None:
         """Stop sending, for good. The last message that was sent ends in a brake."""
@@ -206,6 +254,7 @@ class Commander:
             return False
         try:
             self._gate.check(chunk, self._engaged_ns, now_ns)
+            self._policy_heard = self._policy_heard or not chunk.by_human
             if chunk.by_human:
                 self._human_ns = now_ns
             elif self._human_drives(now_ns) or chunk.observation_ns <= self._blind_ns:
@@ -260,11 +309,12 @@ class Commander:
         self._tick_ns = now_ns
         self._reference = None
         try:
-            altered = self._horizon.advance(now_ns, self._wanted)
+            limits = self._horizon.advance(now_ns, self._wanted)
         except UnsafeRequestError as error:
             self.fault(error.message)
             return TickOutput()
-        self.limited_ticks += altered
+        self.limited_ticks += bool(limits)
+        self.limit_ticks.update(set(limits))
         self.source = self._reference.source if self._reference else HOLD
         gripper_m = self._switch_gripper(now_ns)
         settled_ns = self._settled_ns if self.state in (State.ENGAGING, State.HOMING) else 0
@@ -282,6 +332,8 @@ class Commander:
             self.fault(unwell)
         elif astray := self._astray():
             self.fault(f"the arm does not follow: {astray}")
+        if open_ := self._open_deadman(now_ns):
+            self._let_go(open_)
         late_ms, allowed_ms = (now_ns - self._chunk_ns) / 1e6, self._policy_timeout_ns / 1e6
         if self.state is State.RUNNING and late_ms > allowed_ms:
             who, why = self.source or POLICY, f" (the last one was refused: {self._refusal})" if self._refusal else ""
@@ -341,7 +393,7 @@ class Commander:
         position, velocity = end.q, end.dq
         if self._gripper:
             position, velocity = np.append(position, self._gripper.target_m), np.append(velocity, 0.0)
-        return Label(self._horizon.end_ns, position, velocity, self.source)
+        return Label(self._horizon.end_ns, position, velocity, self.source, self.intervention)
 
     # The robot's own state
 
@@ -358,6 +410,28 @@ class Commander:
     def _unwell(self) -> str:
         contract = self._embodiment.robot_state
         return self._health[1].fault(contract.min_success_rate) if contract and self._health else ""
+
+    # The deadman button
+
+    def _open_deadman(self, now_ns: int) -> str:
+        """Why nobody is known to hold the button; empty if somebody holds it, or if the embodiment has none."""
+        contract = self._embodiment.deadman
+        if contract is None:
+            return ""
+        if self._deadman is None:
+            return f"deadman: nothing received on {contract.topic}"
+        if now_ns - self._deadman[0] > contract.max_age_s * 1e9:
+            return f"deadman: silent for more than {contract.max_age_s * 1e3:.0f} ms"
+        return "" if self._deadman[1] else "deadman: released"
+
+    def _let_go(self, reason: str) -> None:
+        if self.active:
+            self._machine.apply(Event.DEADMAN, reason)
+            self._recover_until_ns = 0
+
+    def _require_deadman(self, now_ns: int) -> None:
+        if reason := self._open_deadman(now_ns):
+            raise EngageRefused(reason, "hold the deadman button down")
 
     # Joint states
 

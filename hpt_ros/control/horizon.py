@@ -60,17 +60,17 @@ class Horizon:
         """The state at `end_ns`."""
         return self._state
 
-    def advance(self, now_ns: int, wanted: Callable[[int], Reference | None]) -> bool:
+    def advance(self, now_ns: int, wanted: Callable[[int], Reference | None]) -> tuple[str, ...]:
         """Fill the horizon; `wanted` is asked for the reference at each new time, None means brake.
 
-        The answer is whether the limiter altered what was wanted.
+        The answer is the kinds of limits because of which the limiter altered what was wanted.
         """
         missing = round((now_ns + self._period_ns - self.end_ns) / self._period_ns)
         if missing > 0:  # until this tick's message takes effect the arm has nothing left but the brake
             self._command = self.limiter.brake(missing)
             self.end_ns += missing * self._period_ns
             self._states.append(self._state)
-        altered = False
+        limits: tuple[str, ...] = ()
         while self.end_ns < now_ns + LEAD_TICKS * self._period_ns - self._period_ns // 2:
             self.end_ns += self._period_ns
             reference = wanted(self.end_ns)
@@ -78,9 +78,9 @@ class Horizon:
                 self._command = self.limiter.brake()
             else:
                 self._command = self.limiter.step(reference.position, reference.velocity, reference.acceleration)
-                altered = altered or self._command.altered
+                limits += self._command.limits
             self._states.append(self._state)
-        return altered
+        return limits
 
     def command(self, settled_ns: int = 0) -> ArmCommand:
         """The message for this tick. Before `settled_ns` it is one point at that time: the arm eases over to a hold."""

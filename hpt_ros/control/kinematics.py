@@ -66,12 +66,10 @@ def tool_jacobian(frames: Array) -> Array:
 
 
 def joint_frames(q: ArrayLike) -> Array:
-    """Poses (..., 7, 4, 4) of the links' frames in the base frame; joint i turns about the z axis of frame i."""
-    links = _links(q)
-    frames = np.empty_like(links)
-    frames[..., 0, :, :] = pose = links[..., 0, :, :]
+    """Poses (..., 7, 4, 4) of the links' frames in the base frame, for angles (..., 7); joint i turns about the z axis of frame i."""
+    frames = _links(q)
     for i in range(1, _N):
-        frames[..., i, :, :] = pose = pose @ links[..., i, :, :]
+        frames[..., i, :, :] = frames[..., i - 1, :, :] @ frames[..., i, :, :]
     return frames
 
 

@@ -8,16 +8,20 @@ from collections import deque
 
 
 class Pacer:
-    """Wakes at multiples of a period; a missed deadline is skipped, never made up for in a burst."""
+    """Wakes at multiples of a period; a missed deadline is skipped, never made up for in a burst.
+
+    `periods` counts the waits, `missed` the deadlines that were skipped.
+    """
 
     def __init__(self, rate_hz: float) -> None:
         self.period_s = 1.0 / rate_hz
-        self.missed = 0
+        self.periods = self.missed = 0
         self._deadline_s = time.monotonic()
 
     def wait(self) -> float:
         """Sleep until the next deadline and return how late it was met [s]."""
         now = time.monotonic()
+        self.periods += 1
         self._deadline_s += self.period_s
         if now > self._deadline_s:
             skipped = int((now - self._deadline_s) / self.period_s) + 1

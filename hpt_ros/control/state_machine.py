@@ -20,7 +20,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """A person's wishes (`engage` to `home`), then what the commander sees by itself."""
+    """A person's wishes (`engage` to `recover_errors`), then what the commander sees by itself."""
 
     ENGAGE = "engage"
     DISENGAGE = "disengage"
@@ -28,16 +28,26 @@ class Event(Enum):
     RESUME = "resume"
     RESET = "reset"
     HOME = "home"
+    RECOVER_ERRORS = "recover_errors"
     ARRIVED = "home reached"
     FIRST_CHUNK = "first chunk accepted"
     MISMATCH = "first chunk too far from the arm"
     STARVED = "chunks late or used up"
     STALE_JOINTS = "joint states late"
+    DEADMAN = "deadman button released or silent"
     RECOVERED = "chunks and joint states fresh again"
     FAULT = "fault"
 
 
-COMMANDS = (Event.ENGAGE, Event.DISENGAGE, Event.HOLD, Event.RESUME, Event.RESET, Event.HOME)
+COMMANDS = (
+    Event.ENGAGE,
+    Event.DISENGAGE,
+    Event.HOLD,
+    Event.RESUME,
+    Event.RESET,
+    Event.HOME,
+    Event.RECOVER_ERRORS,
+)
 
 _I, _E, _R, _H, _F = State.IDLE, State.ENGAGING, State.RUNNING, State.HOLDING, State.FAULT
 _O = State.HOMING
@@ -50,12 +60,15 @@ TABLE: Mapping[Event, Mapping[State, State]] = {
     Event.RESUME: {_H: _E},
     Event.RESET: {_F: _I},
     Event.HOME: {_I: _O},
+    # The robot is brought back, the fault stays until it is reset.
+    Event.RECOVER_ERRORS: {_I: _I, _F: _F},
     Event.ARRIVED: {_O: _I},
     Event.FIRST_CHUNK: {_E: _R},
     Event.MISMATCH: {_E: _I},
     # Nobody has asked for chunks on the way home: it ends in IDLE, never in a hold that recovers by itself.
     Event.STARVED: {_E: _I, _R: _H, _O: _I},
     Event.STALE_JOINTS: {_E: _I, _R: _H, _O: _I},
+    Event.DEADMAN: {_E: _H, _R: _H, _H: _H, _O: _I},
     Event.RECOVERED: {_H: _R},
     Event.FAULT: {_I: _F, _E: _F, _R: _F, _H: _F, _O: _F},
 }
@@ -70,6 +83,7 @@ class StateMachine:
 
     def __init__(self) -> None:
         self.state, self.reason = State.IDLE, "start-up"
+        self._cause = self.reason
 
     def require(self, event: Event) -> None:
         """Refuse a wish before anything is done for it.
@@ -90,5 +104,9 @@ class StateMachine:
         self.require(event)
         before, after = self.state, TABLE[event].get(self.state)
         if after is not None:
-            self.state, self.reason = after, reason
+            self.state, self.reason, self._cause = after, reason, reason
         return self.state is not before
+
+    def note(self, text: str) -> None:
+        """Add to the reason, which stays; a later note takes this one's place."""
+        self.reason = f"{self._cause} ({text})"

@@ -13,8 +13,10 @@ GRIPPER_NAME = "gripper_width"  # [m], the last entry of state and action
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+BOOL = "std_msgs/msg/Bool"
 COMMAND = "hpt_ros/msg/Command"
 LOSSLESS, _JPEG = "lossless", "jpeg:"  # of `Camera.store`
+FINGER_BEYOND_TCP_M = 0.0088  # of the Franka Hand, as franka_description draws it
 MAX_DEPTH_M = 65.535  # the largest uint16, in millimetres
 # The cubics that a trajectory controller puts between our points reach 1.5 times the acceleration of the motion itself.
 _MAX_ACCELERATION_FRACTION = 0.65
@@ -270,6 +272,23 @@ class Recovery:
 
 
 @dataclass(frozen=True)
+class Deadman:
+    """A button that a person holds down while the arm may move: one of a `Joy`, or a `Bool`. Released, or silent for longer
+    than `max_age_s`, it is a hold; silence is possible only if its driver repeats itself (joy_node: `autorepeat_rate`).
+    """
+
+    topic: str
+    msgtype: Literal["sensor_msgs/msg/Joy", "std_msgs/msg/Bool"] = "sensor_msgs/msg/Joy"
+    button: int = 0
+    max_age_s: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_topic(self.topic)
+        check(0 <= self.button < 64, "button", self.button, "0 to 63")
+        check(0.02 <= self.max_age_s <= 1, "max_age_s", self.max_age_s, "0.02 to 1")
+
+
+@dataclass(frozen=True)
 class Workspace:
     """Box in the base frame [m] that the tool centre point must stay in; each axis is (low, high)."""
 
@@ -285,7 +304,11 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Safety:
-    """The limiter's part of the contract; fractions multiply the robot's own limit table."""
+    """The limiter's part of the contract; fractions multiply the robot's own limit table.
+
+    `table_z_m` is the height of the table in the base frame: finger tips, hand, wrist and elbow stay above it. Without it the
+    table is where vertical fingers end when the tool stands on the workspace's floor.
+    """
 
     limits: str
     workspace: Workspace
@@ -295,6 +318,7 @@ class Safety:
     position_margin_rad: float = 0.03
     start_mismatch_rad: float = 0.5
     policy_timeout_s: float = 0.3
+    table_z_m: float | None = None
 
     def __post_init__(self) -> None:
         check(self.limits in TABLES, "limits", self.limits, f"one of {', '.join(TABLES)}")
@@ -305,6 +329,13 @@ class Safety:
         check(0 <= self.position_margin_rad <= 0.3, "position_margin_rad", self.position_margin_rad, "0 to 0.3")
         check(0 < self.start_mismatch_rad <= 1, "start_mismatch_rad", self.start_mismatch_rad, "above 0, at most 1")
         check(0 < self.policy_timeout_s <= 2, "policy_timeout_s", self.policy_timeout_s, "above 0, at most 2")
+        highest_m = self.workspace.z_m[1]
+        check(self.table_m < highest_m, "table_z_m", self.table_z_m, f"below the workspace's ceiling ({highest_m:g})")
+
+    @property
+    def table_m(self) -> float:
+        """Height of the table in the base frame [m]."""
+        return self.workspace.z_m[0] - FINGER_BEYOND_TCP_M if self.table_z_m is None else self.table_z_m
 
 
 @dataclass(frozen=True)
@@ -326,6 +357,7 @@ class Embodiment:
     gripper: Gripper | None = None
     robot_state: RobotState | None = None
     recovery: Recovery | None = None
+    deadman: Deadman | None = None
     depth: tuple[DepthCamera, ...] = ()
     description: str = ""
     simulated: bool = field(default=False)

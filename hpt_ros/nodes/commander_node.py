@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import sys
 import threading
 from array import array
@@ -23,24 +22,34 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
+from hpt_ros.bringup.name_lock import NameLock
+from hpt_ros.configuration import check
 from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, Label, TickOutput
+from hpt_ros.control.latency import STAGES, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
+from hpt_ros.control.realtime import HIGHEST_PRIORITY, lock_memory, run_first
+from hpt_ros.control.recovery import RecoveryPort
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.tick_times import ThreadUse, TickTimes
 from hpt_ros.embodiment import load_embodiment, overridden
+from hpt_ros.embodiment.schema import BOOL
 from hpt_ros.errors import BusyError, HptRosError, StreamError
 from hpt_ros.msg import ActionChunk, Command, CommanderStatus, PolicyStatus
-from hpt_ros.nodes.backends import NoArm, make_arm_backend, make_gripper_worker
+from hpt_ros.nodes.backends import NoArm, make_arm_backend, make_gripper_worker, make_recovery
+from hpt_ros.nodes.chunk_message import chunk_of, stages_of, time_ns
+from hpt_ros.nodes.commander_status import commander_status
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
+STATUS_TOPIC = "/hpt_ros/commander/status"
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every version's publishers
 DRY_RUN_TOPIC = "/hpt_ros/dry_run/command"  # never the record's: nobody shall learn from what was not done
 _STATUS_PERIOD_S = 0.1
 _WINDOW_S = 5.0
 _ANSWER_S = 1.0
+_RECOVERY_S = 15.0
 _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thread by this, not by 5 ms
 
 
@@ -48,6 +57,7 @@ class CommanderNode(HptNode):
     """Parameters and wiring: joint states, chunks and services -> Commander -> back-ends, /hpt_ros/command, status.
 
     Parameters: embodiment (preset or file); for one run strategy, limits_fraction, command_rate_hz (see `overridden`);
+    realtime_priority (SCHED_FIFO, 1 to 98; 0: off), lock_memory;
     dry_run (nothing is sent to arm and gripper, labels go to /hpt_ros/dry_run/command); timing_file (gets how well the
     control thread kept its deadlines, JSON, at the end; empty: off). The control thread owns the Commander: whatever the
     executor's thread receives is handed over in `_inbox` and done at the next tick.
@@ -67,7 +77,10 @@ class CommanderNode(HptNode):
         self._joints: bytes | None = None
         self._gripper: bytes | None = None
         self._robot_state: tuple[Any, bytes] | None = None
-        self._ticks = 0
+        self._recovering: threading.Thread | None = None
+        self._lock = self._claim_domain()
+        self._pacer = Pacer(self.embodiment.command.rate_hz)
+        self._stages = StageLatency(STAGES, _WINDOW_S)
         self._lateness_s, self._latency_s = Window(_WINDOW_S), Window(_WINDOW_S)
         self._timing_file = self.declare_parameter("timing_file", "").value
         self._make_outputs()
@@ -78,6 +91,7 @@ class CommanderNode(HptNode):
         gc.collect()
         gc.freeze()  # what lives for ever is not looked through again
         self._thread.start()
+        self._ask_for_realtime()
         self.get_logger().info(
             f"{self.embodiment.name}: {self.embodiment.command.rate_hz:g} Hz to {self.embodiment.command.topic}"
         )
@@ -88,13 +102,28 @@ class CommanderNode(HptNode):
         self._thread.join(timeout=2.0)
         if self._gripper_worker:
             self._gripper_worker.stop()
+        self._lock.close()
+
+    def _ask_for_realtime(self) -> None:
+        """As the parameters say; what is asked for and not permitted ends the node."""
+        priority = self.declare_parameter("realtime_priority", 0).value
+        try:
+            check(0 <= priority <= HIGHEST_PRIORITY, "realtime_priority", priority, f"0 (off) to {HIGHEST_PRIORITY}")
+            if self.declare_parameter("lock_memory", False).value:
+                lock_memory()
+            if priority:
+                run_first(self._thread, priority)
+        except HptRosError:
+            self.close()
+            raise
 
     def _make_outputs(self) -> None:
         self._arm = NoArm() if self._dry_run else make_arm_backend(self, self.embodiment)
         self._gripper_worker = None if self._dry_run else make_gripper_worker(self, self.embodiment)
+        self._recovery = None if self._dry_run else make_recovery(self, self.embodiment)
         label_topic = DRY_RUN_TOPIC if self._dry_run else self.embodiment.command.record_topic
         self._label_publisher = self.create_publisher(Command, label_topic, RELIABLE_10)
-        self._status_publisher = self.create_publisher(CommanderStatus, "/hpt_ros/commander/status", RELIABLE_10)
+        self._status_publisher = self.create_publisher(CommanderStatus, STATUS_TOPIC, RELIABLE_10)
         self._diagnostics = Diagnostics(self, self.embodiment.name)
 
     def _make_inputs(self) -> None:
@@ -106,6 +135,10 @@ class CommanderNode(HptNode):
         if contract := self.embodiment.robot_state:
             kind = message_class(contract.msgtype)
             self.create_subscription(kind, contract.topic, partial(self._on_robot_state, kind), _NEWEST, raw=True)
+        if button := self.embodiment.deadman:
+            kind = message_class(button.msgtype)
+            self.create_subscription(kind, button.topic, self._on_deadman, _NEWEST)
+        self.create_service(Trigger, "/hpt_ros/commander/recover_errors", self._on_recover)
         commander = self._commander
         for name, action in {
             "engage": lambda: commander.engage(self._now_ns()),
@@ -130,14 +163,59 @@ class CommanderNode(HptNode):
         self._robot_state = (kind, raw)
 
     def _on_chunk(self, message: Any) -> None:
-        self._inbox.put(partial(self._take_chunk, _chunk(message), self._now_ns()))
+        self._inbox.put(partial(self._take_chunk, message, chunk_of(message), self._now_ns()))
+
+    def _on_deadman(self, message: Any) -> None:
+        contract = self.embodiment.deadman
+        assert contract is not None, "subscribed for it"
+        if contract.msgtype == BOOL:
+            pressed = bool(message.data)
+        else:
+            pressed = contract.button < len(message.buttons) and bool(message.buttons[contract.button])
+        self._inbox.put(partial(self._commander.on_deadman, pressed, self._now_ns()))
+
+    def _on_recover(self, _: Any, response: Any) -> Any:
+        """Answers at once: recovery takes seconds, and the executor must go on for it. The outcome is in the status."""
+        port = self._recovery
+        if port is None:
+            response.message = f"nothing to recover with: {self.embodiment.name} has no `recovery`"
+        elif self._recovering and self._recovering.is_alive():
+            response.message = "a recovery is under way"
+        else:
+            response.success, response.message = self._granted(self._commander.recover_errors)
+        if response.success and port is not None:
+            self._recovering = threading.Thread(target=self._recover, args=(port,), name="recovery", daemon=True)
+            self._recovering.start()
+            response.message = "recovering: the outcome follows in /hpt_ros/commander/status"
+        return response
+
+    def _recover(self, port: RecoveryPort) -> None:
+        try:
+            outcome = f"recovered: {port.recover(_RECOVERY_S)}"
+        except Exception as error:  # whatever a driver's service did, a person must read it
+            outcome = f"recovery failed: {error}"
+        self.get_logger().info(outcome)
+        self._inbox.put(partial(self._commander.recovered, outcome))
 
     def _on_policy_status(self, message: Any) -> None:
         if message.state == "STALE":
-            tick_ns = _time_ns(message.header.stamp)
+            tick_ns = time_ns(message.header.stamp)
             self._inbox.put(lambda: self._commander.on_blind_policy(tick_ns, message.reason, self._now_ns()))
 
     def _on_wish(self, name: str, action: Callable[[], None], _: Any, response: Any) -> Any:
+        try:
+            if name in ("engage", "resume", "home") and not self._dry_run:
+                self._refuse_conflicts()
+            if name == "engage" and self._gripper_worker:
+                self._gripper_worker.require_homed()
+        except HptRosError as error:
+            response.success, response.message = False, str(error)
+        else:
+            response.success, response.message = self._granted(action)
+        return response
+
+    def _granted(self, action: Callable[[], None]) -> tuple[bool, str]:
+        """Let the control thread do it: whether it did, and its state or why not."""
         answer: Future[None] = Future()
 
         def act() -> None:
@@ -149,28 +227,37 @@ class CommanderNode(HptNode):
             except Exception as error:
                 answer.set_exception(error)
 
+        self._inbox.put(act)
+        wait([answer], timeout=_ANSWER_S)
+        if answer.cancel():  # a wish that was not granted in time is never granted
+            return False, str(BusyError("the control thread does not answer", "see the log of commander_node"))
         try:
-            if name in ("engage", "resume", "home") and not self._dry_run:
-                self._refuse_conflicts()
-            if name == "engage" and self._gripper_worker:
-                self._gripper_worker.require_homed()
-            self._inbox.put(act)
-            wait([answer], timeout=_ANSWER_S)
-            if answer.cancel():  # a wish that was not granted in time is never granted
-                raise BusyError("the control thread does not answer", "see the log of commander_node")
             answer.result()
-            response.success, response.message = True, self._commander.state.value
         except HptRosError as error:
-            response.success, response.message = False, str(error)
-        return response
+            return False, str(error)
+        return True, self._commander.state.value
 
     def _refuse_conflicts(self) -> None:
         topic = self.embodiment.command.topic
         if self.count_publishers(topic) > 1:
             others = self._other_publishers()
             raise BusyError(f"{topic} has another publisher: {others}", "stop it: one process commands the arm")
+        if self.count_publishers(STATUS_TOPIC) > 1:
+            raise BusyError(
+                "another commander runs in this ROS domain", "stop it, or give it a namespace or a domain of its own"
+            )
         if self.count_subscribers(topic) == 0:
             raise StreamError(f"nobody listens on {topic}", "start the arm's controller (or hpt-ros sim)")
+
+    def _claim_domain(self) -> NameLock:
+        domain = self.context.get_domain_id()
+        try:
+            return NameLock(f"commander.{domain}.{self.get_namespace()}")
+        except OSError as error:
+            raise BusyError(
+                f"another commander of this machine runs in ROS domain {domain}, namespace {self.get_namespace()}",
+                "stop it, or give this one a namespace or a domain of its own",
+            ) from error
 
     def _other_publishers(self) -> str:
         infos = self.get_publishers_info_by_topic(self.embodiment.command.topic)
@@ -188,10 +275,9 @@ class CommanderNode(HptNode):
     # The control thread
 
     def _run(self) -> None:
-        pacer = Pacer(self.embodiment.command.rate_hz)
         times = TickTimes(ThreadUse()) if self._timing_file else None
         while not self._stop.is_set():
-            late_s = pacer.wait()
+            late_s = self._pacer.wait()
             self._lateness_s.add(late_s)
             if times:
                 times.woke(late_s, self._commander.active)
@@ -201,7 +287,6 @@ class CommanderNode(HptNode):
             except Exception as error:  # the thread must live: it owns the fault state and its reset
                 self.get_logger().fatal(f"control: {error!r}")
                 self._commander.fault(f"internal error: {error!r}")
-            self._ticks += 1
             if times:
                 times.done()
             if self._commander.state is not before:
@@ -233,14 +318,14 @@ class CommanderNode(HptNode):
         try:
             if state is not None:
                 report = deserialize_message(state[1], state[0])
-                stamp_ns = _time_ns(report.header.stamp)
+                stamp_ns = time_ns(report.header.stamp)
                 self._commander.on_robot_state(RobotHealth.of(report), self._now_ns(), stamp_ns)
             if joints is not None:
                 message = deserialize_message(joints, JointState)
                 names = self.embodiment.joints.names
                 q = _by_name(message, names, message.position)
                 dq = _by_name(message, names, message.velocity) if message.velocity else None
-                self._commander.on_joints(_time_ns(message.header.stamp), q, dq, self._now_ns())
+                self._commander.on_joints(time_ns(message.header.stamp), q, dq, self._now_ns())
             if gripper is not None and self.embodiment.gripper:
                 message = deserialize_message(gripper, JointState)
                 fingers = _by_name(message, self.embodiment.gripper.names, message.position)
@@ -248,9 +333,10 @@ class CommanderNode(HptNode):
         except StreamError as error:  # counts as no sample: the stream grows stale
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
 
-    def _take_chunk(self, chunk: Chunk, now_ns: int) -> None:
+    def _take_chunk(self, message: Any, chunk: Chunk, now_ns: int) -> None:
         if self._commander.on_chunk(chunk, now_ns):
             self._latency_s.add((now_ns - chunk.observation_ns) * 1e-9)
+            self._stages.add(stages_of(message, chunk, now_ns))
 
     def _send(self, output: TickOutput) -> None:
         if output.arm:
@@ -261,7 +347,9 @@ class CommanderNode(HptNode):
             self._gripper_worker.command(output.gripper_m)
 
     def _publish_label(self, label: Label) -> None:
-        message = Command(names=list(self.embodiment.command_names), source=label.source)
+        message = Command(
+            names=list(self.embodiment.command_names), source=label.source, intervention=label.intervention
+        )
         set_time(message.header.stamp, label.in_force_ns)
         message.position = array("d", label.position.tobytes())
         message.velocity = array("d", label.velocity.tobytes())
@@ -273,25 +361,9 @@ class CommanderNode(HptNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _publish_status(self) -> None:
-        commander, lateness, latency = self._commander, self._lateness_s, self._latency_s
-        message = CommanderStatus(
-            state=commander.state.value,
-            reason=commander.reason,
-            source=commander.source,
-            ticks=self._ticks,
-            rate_hz=lateness.rate_hz(),
-            lateness_p50_ms=lateness.percentile(50) * 1e3,
-            lateness_p99_ms=lateness.percentile(99) * 1e3,
-            lateness_max_ms=lateness.percentile(100) * 1e3,
-            chunks_accepted=commander.chunks_accepted,
-            chunks_rejected=commander.rejections.total(),
-            last_rejection=commander.last_rejection,
-            rows_late=commander.rows_late,
-            limited_ticks=commander.limited_ticks,
-            chunk_latency_p50_ms=latency.percentile(50) * 1e3,
-            chunk_latency_p99_ms=latency.percentile(99) * 1e3,
+        message = commander_status(
+            self._commander, self._now_ns(), self._pacer, self._lateness_s, self._latency_s, self._stages
         )
-        set_time(message.header.stamp, self._now_ns())
         self._status_publisher.publish(message)
         self._diagnostics.publish(message)
 
@@ -306,26 +378,6 @@ def _by_name(message: Any, names: tuple[str, ...], values: Any) -> NDArray[np.fl
             f"joint state with names {found} and {len(values)} values, expected {list(names)}",
             "correct the embodiment, or what publishes the topic",
         ) from None
-
-
-def _time_ns(stamp: Any) -> int:
-    return int(stamp.sec * 10**9 + stamp.nanosec)
-
-
-def _chunk(message: Any) -> Chunk:
-    """As it came: what is wrong with it is for the gate to say."""
-    names, rows = tuple(message.names), np.array(message.rows, dtype=float)
-    if names and len(rows) % len(names) == 0:
-        rows = rows.reshape(-1, len(names))
-    period_s = message.period_s
-    return Chunk(
-        observation_ns=_time_ns(message.observation_stamp),
-        period_ns=round(period_s * 1e9) if math.isfinite(period_s) else 0,
-        names=names,
-        rows=rows,
-        fingerprint=message.fingerprint,
-        source=message.source,
-    )
 
 
 def main(args: list[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from builtin_interfaces.msg import Time
 
 from hpt_ros.configuration import check
+from hpt_ros.control.latency import OBSERVING, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
 from hpt_ros.errors import ConfigError, StreamError
@@ -83,7 +84,7 @@ class PolicyNode(HptNode):
         self._said = _Said(self.get_clock().now().nanoseconds, "WAITING", "no tick yet")
         self._ticks = self._stale_ticks = self._chunks = 0
         self._ages_ms: dict[str, float] = {}
-        self._latency_s = Window(_WINDOW_S)
+        self._latency_s, self._stages = Window(_WINDOW_S), StageLatency(OBSERVING, _WINDOW_S)
         self._chunk_publisher = self.create_publisher(ActionChunk, "/hpt_ros/action_chunk", RELIABLE_10)
         self._status_publisher = self.create_publisher(PolicyStatus, "/hpt_ros/policy/status", RELIABLE_10)
         self._diagnostics = Diagnostics(self, self.embodiment.name)
@@ -130,8 +131,11 @@ class PolicyNode(HptNode):
         except StreamError as error:
             self._on_stale(tick_ns, error)
             return
+        observed = time.monotonic()
         rows = self._runner.act(observation)
-        latency_s = time.monotonic() - began
+        acted = time.monotonic()
+        latency_s, inference_s = acted - began, acted - observed
+        capture_s = max((age_ns * 1e-9 for key, age_ns in observation.ages_ns.items() if "." in key), default=0.0)
         chunk = ActionChunk(
             observation_stamp=Time(sec=tick_ns // 10**9, nanosec=tick_ns % 10**9),
             sequence=self._chunks,
@@ -141,6 +145,8 @@ class PolicyNode(HptNode):
             names=list(self.embodiment.chunk_names),
             rows=rows.astype(float).ravel().tolist(),
             latency_s=latency_s,
+            inference_s=inference_s,
+            capture_age_s=capture_s,
         )
         chunk.header.stamp = self.get_clock().now().to_msg()
         self._chunk_publisher.publish(chunk)
@@ -148,6 +154,7 @@ class PolicyNode(HptNode):
             self._files.save(observation)
         self._chunks += 1
         self._latency_s.add(latency_s)
+        self._stages.add({"capture": capture_s, "observation": observed - began, "inference": inference_s})
         self._ages_ms = {key: age_ns / 1e6 for key, age_ns in observation.ages_ns.items()}
         if self._said.state != "RUNNING":
             self.get_logger().info("all streams are fresh: publishing chunks")
@@ -179,6 +186,9 @@ class PolicyNode(HptNode):
             latency_p99_ms=self._latency_s.percentile(99) * 1e3,
             streams=list(self._ages_ms),
             ages_ms=list(self._ages_ms.values()),
+            stages=list(self._stages.stages),
+            stage_p50_ms=self._stages.percentiles_ms(50),
+            stage_p99_ms=self._stages.percentiles_ms(99),
             late_samples=[late.get(key, 0) for key in self._ages_ms],
         )
         set_time(status.header.stamp, said.tick_ns)

@@ -40,7 +40,8 @@ def command_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
     Raises:
         StreamError: a name is missing, or a value is not finite.
     """
-    return _positions(raw, COMMAND, "names", tuple(names))
+    # A bag from before `intervention` ends one byte earlier: then it is false.
+    return _positions(raw + b"\0", COMMAND, "names", tuple(names))
 
 
 def rgb_image(raw: bytes, msgtype: str) -> NDArray[np.uint8]:

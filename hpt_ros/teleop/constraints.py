@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.control.capsules import SelfDistance
 from hpt_ros.control.kinematics import joint_frames, point_jacobian, tool
 from hpt_ros.control.limits import TABLES
 from hpt_ros.embodiment.schema import Safety
-from hpt_ros.teleop.capsules import SelfDistance
 
 Array = NDArray[np.float64]
 

@@ -79,3 +79,8 @@ class Rig:
             if i % 7 == 0:
                 self.chunk(target, source)
             self.tick()
+
+
+def speed(rig: Rig) -> float:
+    """The fastest joint of the arm [rad/s]."""
+    return float(np.abs(rig.arm.sample(rig.now)[1]).max())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_commander import HOME, MS, SIM, TICK, WELL, Rig, speed
+from rig import HOME, MS, SIM, Rig, speed
+from test_commander import TICK, WELL
 
 from hpt_ros.control.state_machine import State
 from hpt_ros.embodiment.schema import RobotState

@@ -42,6 +42,7 @@ def test_a_device_may_send_fewer_rows() -> None:
     [
         ({"rows": with_value(np.nan)}, "not_finite"),
         ({"rows": with_value(-np.inf)}, "not_finite"),
+        ({"rows": with_value(1e200)}, "range"),
         ({"names": SIM.action_names[::-1]}, "names"),
         ({"names": SIM.action_names[:-1]}, "names"),
         ({"rows": GOOD.rows[:-1]}, "size"),

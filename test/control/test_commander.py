@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import HOME, MS, SIM, Array, H, Rig
+from rig import HOME, MS, SIM, Array, H, Rig, speed
 
 from hpt_ros.control import commander as module
 from hpt_ros.control.commander import Commander, EngageRefused, TickOutput
@@ -33,10 +33,6 @@ def running(rig: Rig) -> Rig:
     rig.run(HOME + 0.2, 30)
     assert rig.state is State.RUNNING
     return rig
-
-
-def speed(rig: Rig) -> float:
-    return float(np.abs(rig.arm.sample(rig.now)[1]).max())
 
 
 def test_idle_sends_nothing(rig: Rig) -> None:

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hpt_ros.control.guard import REACH_M, SELF_COLLISION, TABLE, Guard, Known
 from hpt_ros.control.kinematics import tcp_position
 from hpt_ros.control.limiter import JointState, LimitedCommand, Limiter, UnsafeRequestError
+from hpt_ros.control.limits import TABLES, VelocityLimits
 from hpt_ros.control.trajectory import JointTrajectoryFollower
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.embodiment.schema import Safety, Workspace
@@ -160,6 +162,92 @@ def test_the_tool_stops_at_the_table_and_comes_back() -> None:
     for _ in range(500):
         command = limiter.step(HOME, np.zeros(7))
     np.testing.assert_allclose(command.state.q, HOME, atol=1e-6)
+
+
+def test_links_stay_above_the_table_though_the_tool_may_go_lower() -> None:
+    """The hand lies flat: its side reaches the table long before the tool does."""
+    safety = replace(SIM.safety, workspace=Workspace((0.1, 0.9), (-0.5, 0.5), (-0.2, 0.9)), table_z_m=0.0)
+    flat = np.array([0.0, 0.9, 0.0, -2.05, 0.0, 1.2, 0.785])
+    guard, limiter = Guard(safety), make(safety)
+    low = guard.rooms(np.array([flat]))[0]
+    assert low[0] > 0, "in the box"
+    assert low[1] < 0, "in the table"
+    states = [limiter.step(flat, np.zeros(7)) for _ in range(500)]
+    assert guard.rooms(np.array([s.state.q for s in states]))[:, 1].min() >= 0
+    assert states[-1].limits == (TABLE,)
+    with pytest.raises(UnsafeRequestError, match=r"mm below the table at z 0 m"):
+        make(safety, flat)
+
+
+def test_the_arm_brakes_before_it_touches_itself() -> None:
+    safety = Safety("fer", OPEN_SPACE)
+    folded = np.array([0.0, 1.2, 0.0, -3.0, 0.0, 0.6, 0.8])
+    guard, limiter = Guard(safety), make(safety)
+    states = [limiter.step(folded, np.zeros(7)) for _ in range(500)]
+    rooms = guard.rooms(np.array([s.state.q for s in states]))[:, 2]
+    assert rooms.min() >= 0
+    assert rooms[-1] < 0.05, "as near as it may"
+    assert states[-1].limits == (SELF_COLLISION,)
+    with pytest.raises(UnsafeRequestError, match=r"and the .* mm apart, at least 5 mm are kept"):
+        make(safety, folded)
+
+
+@given(st.lists(st.tuples(vectors(-2.8, 2.8), vectors(-0.2, 0.2), st.integers(1, 4)), min_size=2, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_what_is_known_of_one_posture_never_hides_another(path: list) -> None:
+    guard, known = Guard(SIM.safety), Known()
+    for q, step, count in path:
+        postures = q + np.arange(count)[:, None] * step
+        margin = np.full(count, 0.001)
+        assert guard.judge(postures, margin, known) == guard.judge(postures, margin)
+
+
+def test_rooms_change_no_faster_than_they_are_said_to() -> None:
+    rng = np.random.default_rng(1)
+    table = TABLES["fer"]
+    q = rng.uniform(table.position_min, table.position_max, (3000, 7))
+    step = rng.normal(0, 0.05, q.shape) * (rng.random(q.shape) < 0.3)
+    guard = Guard(SIM.safety)
+    change = np.abs(guard.rooms(q + step) - guard.rooms(q)).max(axis=1)
+    assert (change <= np.abs(step) @ REACH_M + 1e-9).all()
+    assert (change > 0.5 * np.abs(step) @ REACH_M).any(), "and not much slower"
+
+
+FULL = Safety("fr3_full", OPEN_SPACE, velocity_fraction=1.0, acceleration_fraction=0.65, jerk_fraction=1.0)
+
+
+@given(script=requests)
+@settings(max_examples=8, deadline=None)
+def test_near_its_end_stops_an_fr3_keeps_the_velocity_of_its_position(script: list) -> None:
+    limiter, allowed = make(FULL), VelocityLimits(TABLES["fr3_full"], 1.0)
+    for target, ticks, _ in script:
+        for _ in range(ticks):
+            state = limiter.step(*target).state
+            assert (state.dq <= allowed.up(state.q) + 1e-4).all()
+            assert (-state.dq <= allowed.down(state.q) + 1e-4).all()
+
+
+def test_an_end_stop_is_reached_in_spite_of_its_slow_zone() -> None:
+    limiter = make(FULL)
+    target = HOME.copy()
+    target[0] = 9.0
+    states = [limiter.step(target, np.zeros(7)).state for _ in range(600)]
+    assert states[-1].q[0] == pytest.approx(limiter.high[0], abs=1e-3)
+    assert max(state.dq[0] for state in states) > 1.5, "fast in the middle"
+    near = [state.dq[0] for state in states if state.q[0] > limiter.high[0] - 0.1]
+    assert max(near) < 1.2, "slow at the end"
+
+
+def test_the_velocity_of_an_fr3_by_position_is_that_of_libfranka() -> None:
+    """Values of libfranka's formula, computed by hand for joints 1 and 4."""
+    allowed = VelocityLimits(TABLES["fr3_full"], 0.5)
+    q = np.array([2.5, 0, 0, -3.0, 0, 2.0, 0])
+    assert allowed.up(q)[0] == pytest.approx(0.5 * (math.sqrt(12 * 0.2501) - 0.30))
+    assert allowed.down(q)[0] == pytest.approx(0.5 * 2.62)
+    assert allowed.down(q)[3] == pytest.approx(0.5 * (math.sqrt(8 * 0.0481) - 0.30))
+    assert VelocityLimits(TABLES["fr3"], 1.0).up(np.array([0, 1.5133, 0, -1, 0, 2, 0]))[1] == pytest.approx(
+        1.0, abs=1e-3
+    )
 
 
 def test_a_way_that_leaves_the_workspace_stops_inside() -> None:

@@ -16,11 +16,13 @@ HOLD                 refused   HOLDING   HOLDING   HOLDING   HOLDING   refused
 RESUME               refused   refused   refused   ENGAGING  refused   refused
 RESET                refused   refused   refused   refused   refused   IDLE
 HOME                 HOMING    refused   refused   refused   refused   refused
+RECOVER_ERRORS       IDLE      refused   refused   refused   refused   FAULT
 ARRIVED              -         -         -         -         IDLE      -
 FIRST_CHUNK          -         RUNNING   -         -         -         -
 MISMATCH             -         IDLE      -         -         -         -
 STARVED              -         IDLE      HOLDING   -         IDLE      -
 STALE_JOINTS         -         IDLE      HOLDING   -         IDLE      -
+DEADMAN              -         HOLDING   HOLDING   HOLDING   IDLE      -
 RECOVERED            -         -         -         RUNNING   -         -
 FAULT                FAULT     FAULT     FAULT     FAULT     FAULT     -
 """
@@ -54,7 +56,15 @@ def test_only_wishes_are_refused() -> None:
 
 
 def test_a_fault_is_left_by_reset_alone() -> None:
-    assert [event for event in Event if State.FAULT in TABLE[event]] == [Event.RESET]
+    assert [event for event in Event if TABLE[event].get(State.FAULT, State.FAULT) is not State.FAULT] == [Event.RESET]
+
+
+def test_a_note_is_added_to_the_reason_and_takes_the_place_of_the_one_before() -> None:
+    machine = StateMachine()
+    machine.apply(Event.FAULT, "joint_reflex")
+    machine.note("recovering")
+    machine.note("recovered")
+    assert machine.reason == "joint_reflex (recovered)"
 
 
 def test_motion_begins_only_from_a_hold() -> None:

@@ -8,10 +8,11 @@ import pytest
 import synthetic
 
 from hpt_ros.embodiment import Camera
-from hpt_ros.embodiment.schema import Timing
+from hpt_ros.embodiment.schema import COMMAND, Timing
 from hpt_ros.errors import StreamError
 from hpt_ros.streams import header_stamp_ns
-from hpt_ros.streams.decode import camera_frame, joint_positions
+from hpt_ros.streams.cdr import decode
+from hpt_ros.streams.decode import camera_frame, command_positions, joint_positions
 
 STAMP_NS = 1_700_000_000_123_456_789
 TIMING = Timing(rate_hz=30, max_age_s=0.25, allowance_s=0.03)
@@ -103,3 +104,14 @@ def test_unusable_images_are_refused() -> None:
     broken = synthetic.compressed(STAMP_NS, synthetic.frame(1)).replace(b"\xff\xd8", b"\x00\x00")
     with pytest.raises(StreamError, match="compressed"):
         camera_frame(broken, camera("compressed"))
+
+
+def test_a_command_recorded_before_interventions_were_is_read() -> None:
+    robot = synthetic.embodiment()
+    values = np.linspace(0.0, 0.7, len(robot.action_names))
+    new = synthetic.command(STAMP_NS, robot, values)
+    old = new[:-1]  # the flag is the last byte
+    with pytest.raises(StreamError):
+        decode(old, COMMAND)
+    for raw in (new, old):
+        np.testing.assert_array_equal(command_positions(raw, robot.action_names), values)

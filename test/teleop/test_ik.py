@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpt_ros.control.capsules import SelfDistance
 from hpt_ros.control.kinematics import forward, jacobian, joint_frames, pose_error
 from hpt_ros.embodiment import load_embodiment
-from hpt_ros.teleop.capsules import SelfDistance
 from hpt_ros.teleop.constraints import CLEARANCE_M, Constraints
 from hpt_ros.teleop.ik import DifferentialIK, Motion
 

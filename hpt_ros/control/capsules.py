@@ -7,6 +7,7 @@ Radii and ends are enlarged until they also hold the shapes of the simulated arm
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -29,7 +30,7 @@ class Capsule:
     radius_m: float
 
 
-def _hand(x: float, y: float, z: float) -> Point:
+def hand_point(x: float, y: float, z: float) -> Point:
     """A point of the hand's frame in the frame of link 7."""
     c, s = math.cos(HAND_YAW_RAD), math.sin(HAND_YAW_RAD)
     return (c * x - s * y, s * x + c * y, FLANGE_M + z)
@@ -49,11 +50,12 @@ CAPSULES = {
     "wrist": Capsule(5, (0.0, 0.0, 0.0), (0.0, 0.065, -0.02), 0.055),
     "wrist side": Capsule(6, (0.0, 0.0, -0.06), (0.0, 0.0, 0.075), 0.055),
     "flange": Capsule(7, (0.0, 0.0, -0.05), (0.0, 0.0, 0.08), 0.058),
-    "hand": Capsule(7, _hand(0.0, -0.07, 0.035), _hand(0.0, 0.07, 0.035), 0.055),
-    "fingers": Capsule(7, _hand(0.0, -0.045, 0.09), _hand(0.0, 0.045, 0.09), 0.035),
-    "camera": Capsule(7, _hand(0.055, -0.04, 0.005), _hand(0.055, 0.04, 0.005), 0.03),
+    "hand": Capsule(7, hand_point(0.0, -0.07, 0.035), hand_point(0.0, 0.07, 0.035), 0.055),
+    "fingers": Capsule(7, hand_point(0.0, -0.045, 0.09), hand_point(0.0, 0.045, 0.09), 0.035),
+    "camera": Capsule(7, hand_point(0.055, -0.04, 0.005), hand_point(0.055, 0.04, 0.005), 0.03),
 }
 
+_BASE = np.eye(4)[None]
 _LOWER = ("base", "column", "shoulder", "upper arm")
 _UPPER = ("forearm", "forearm low", "wrist", "wrist side", "flange", "hand", "fingers", "camera")
 _FOREARM = ("forearm top", "forearm", "forearm low", "forearm tip")
@@ -65,21 +67,44 @@ PAIRS = (
 """Those that can meet inside the joint limits; in 20 000 random postures every other pair kept 17 mm or more."""
 
 
+class CapsuleSet:
+    """Capsules with their links and radii as arrays, in the order given."""
+
+    def __init__(self, capsules: Sequence[Capsule]) -> None:
+        self.links = np.array([c.link for c in capsules])
+        self.radii_m = np.array([c.radius_m for c in capsules])
+        self._ends = np.array([[[*c.start_m, 1.0], [*c.end_m, 1.0]] for c in capsules]).swapaxes(1, 2)
+
+    def ends(self, frames: Array) -> Array:
+        """Ends (..., C, 2, 3) of the segments in the base frame, for `kinematics.joint_frames` (..., 7, 4, 4)."""
+        poses = np.empty((*frames.shape[:-3], len(_BASE) + 7, 4, 4))
+        poses[..., :1, :, :], poses[..., 1:, :, :] = _BASE, frames
+        ends: Array = (poses[..., self.links, :3, :] @ self._ends).swapaxes(-1, -2)
+        return ends
+
+
 class SelfDistance:
     """Distances between the capsules of `pairs`, in that order in every result."""
 
     def __init__(self, pairs: tuple[tuple[str, str], ...] = PAIRS) -> None:
         self.pairs = pairs
         names = sorted({name for pair in pairs for name in pair})
-        capsules = [CAPSULES[name] for name in names]
-        self._links = np.array([c.link for c in capsules])
-        self._ends = np.array([[[*c.start_m, 1.0], [*c.end_m, 1.0]] for c in capsules])
+        self._capsules = CapsuleSet([CAPSULES[name] for name in names])
         self._first = np.array([names.index(a) for a, _ in pairs])
         self._second = np.array([names.index(b) for _, b in pairs])
-        radii = np.array([c.radius_m for c in capsules])
+        radii = self._capsules.radii_m
         self._radii = radii[self._first] + radii[self._second]
         joints = np.arange(1, 8)
-        self._carried = (joints <= self._links[:, None]).astype(float)  # whether a joint moves a capsule
+        self._carried = (joints <= self._capsules.links[:, None]).astype(float)  # whether a joint moves a capsule
+
+    def between(self, frames: Array) -> Array:
+        """Distances (N, P) [m] in N postures, for their frames (N, 7, 4, 4)."""
+        ends = self._capsules.ends(frames)
+        pairs = (len(ends) * len(self.pairs), 2, 3)
+        a, b = nearest_points(ends[:, self._first].reshape(pairs), ends[:, self._second].reshape(pairs))
+        gap = a - b
+        distances: Array = np.sqrt(_dot(gap, gap)).reshape(len(ends), -1) - self._radii
+        return distances
 
     def measure(self, frames: Array) -> tuple[Array, Array]:
         """Distances (P,) [m], negative where two capsules overlap, and their gradients (P, 7) [m/rad].
@@ -87,8 +112,7 @@ class SelfDistance:
         Args:
             frames: `kinematics.joint_frames` of the arm.
         """
-        poses = np.concatenate([np.eye(4)[None], frames])[self._links]
-        ends = np.einsum("cij,cej->cei", poses, self._ends)[..., :3]
+        ends = self._capsules.ends(frames)
         a, b = nearest_points(ends[self._first], ends[self._second])
         gap = a - b
         length = np.linalg.norm(gap, axis=1)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpt_ros.control.capsules import CAPSULES, PAIRS, SelfDistance, nearest_points
 from hpt_ros.control.kinematics import joint_frames
 from hpt_ros.control.limits import TABLES
-from hpt_ros.teleop.capsules import CAPSULES, PAIRS, SelfDistance, nearest_points
 
 LOW, HIGH = np.array(TABLES["fer"].position_min), np.array(TABLES["fer"].position_max)
 READY = np.array([0, -np.pi / 4, 0, -3 * np.pi / 4, 0, np.pi / 2, np.pi / 4])

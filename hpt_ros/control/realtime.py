@@ -1,0 +1,96 @@
+"""What Linux gives a control thread that asks for it: a place before ordinary processes, and memory that is never paged out."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hpt_ros.errors import HptRosError
+
+HIGHEST_PRIORITY = 98  # of what a node may ask for: 99 is the kernel's own threads'
+_LOCK_ALL = 1 | 2  # MCL_CURRENT | MCL_FUTURE
+_GROUP_FILE = "/etc/security/limits.d/realtime.conf"
+
+
+class RealtimeRefused(HptRosError):
+    """The system does not permit what was asked for."""
+
+
+def run_first(thread: threading.Thread, priority: int) -> None:
+    """Schedule a running thread by SCHED_FIFO, 1 to `HIGHEST_PRIORITY`: before every ordinary thread of the machine.
+
+    The calling thread, with which it shares Python's interpreter lock, gets the same: a holder of the lock that does not run
+    would stop both.
+
+    Raises:
+        RealtimeRefused: the user may not.
+    """
+    assert thread.native_id is not None, "started"
+    try:
+        for thread_id in (thread.native_id, threading.get_native_id()):
+            os.sched_setscheduler(thread_id, os.SCHED_FIFO, os.sched_param(priority))
+    except (OSError, AttributeError) as error:  # AttributeError: not Linux
+        raise RealtimeRefused(
+            f"realtime_priority {priority}: not permitted ({error})",
+            f"add `@realtime - rtprio {HIGHEST_PRIORITY}` to {_GROUP_FILE}, join that group and log in again; or leave realtime_priority at 0",
+        ) from error
+
+
+def lock_memory() -> None:
+    """Keep all memory of the process, present and future, out of swap.
+
+    Raises:
+        RealtimeRefused: the user may not.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_LOCK_ALL) != 0:
+        raise RealtimeRefused(
+            f"lock_memory: not permitted ({os.strerror(ctypes.get_errno())})",
+            f"add `@realtime - memlock unlimited` to {_GROUP_FILE}, join that group and log in again; or leave lock_memory off",
+        )
+
+
+def permissions() -> str:
+    """What this user may ask for, and how the processor's clock is governed, in a line."""
+    highest = resource.getrlimit(resource.RLIMIT_RTPRIO)[0] if os.geteuid() else HIGHEST_PRIORITY
+    memory = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    parts = [
+        f"SCHED_FIFO up to {highest}"
+        if highest > 0 and _fifo_works(min(highest, HIGHEST_PRIORITY))
+        else "no SCHED_FIFO",
+        "memory lock unlimited" if memory == resource.RLIM_INFINITY else f"memory lock up to {memory / 1e6:.0f} MB",
+        f"processor governor {governor() or 'unknown'}",
+    ]
+    return ", ".join(parts)
+
+
+def governor() -> str:
+    """How the first processor's clock is governed; empty if the system does not say."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _fifo_works(priority: int) -> bool:
+    """Containers refuse even root."""
+    with _own_scheduling():
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+        except (OSError, AttributeError):
+            return False
+    return True
+
+
+@contextmanager
+def _own_scheduling() -> Iterator[None]:
+    before, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, before, parameter)

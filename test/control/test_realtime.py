@@ -1,0 +1,67 @@
+"""What the system permits is used, what it refuses is said: with the cause and the line that mends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hpt_ros.control.realtime import permissions
+
+CODE = """
+import os, threading
+from hpt_ros.control.realtime import lock_memory, run_first
+done = threading.Event()
+thread = threading.Thread(target=done.wait, daemon=True)
+thread.start()
+run_first(thread, 10)
+lock_memory()
+print(os.sched_getscheduler(thread.native_id) == os.SCHED_FIFO, os.sched_getparam(0).sched_priority)
+print([line for line in open("/proc/self/status") if line.startswith("VmLck")][0].split()[1] != "0")
+"""
+
+
+def permitted() -> bool:
+    return "no SCHED_FIFO" not in permissions() and os.geteuid() == 0
+
+
+def test_priority_and_memory_lock() -> None:
+    if not permitted():
+        pytest.skip("SCHED_FIFO is not permitted here")
+    child = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert child.stdout.split() == ["True", "10", "True"]
+
+
+@pytest.mark.parametrize(
+    ("call", "limit", "message"),
+    [
+        ("m.run_first(threading.current_thread(), 50)", "RLIMIT_RTPRIO", "realtime_priority 50: not permitted"),
+        ("m.lock_memory()", "RLIMIT_MEMLOCK", "lock_memory: not permitted"),
+    ],
+)
+def test_what_is_not_permitted_is_refused_with_what_to_do(call: str, limit: str, message: str) -> None:
+    """A child gives its rights away."""
+    code = f"""
+import os, resource, threading
+import hpt_ros.control.realtime as m
+resource.setrlimit(resource.{limit}, (0, 0))
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    {call}
+except m.RealtimeRefused as refusal:
+    print(refusal)
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout.startswith(message)
+    assert "limits.d/realtime.conf" in child.stdout
+
+
+def test_the_permissions_fit_in_a_line() -> None:
+    text = permissions()
+    assert "SCHED_FIFO" in text
+    assert "memory lock" in text
+    assert "governor" in text
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER, "looking changes nothing"
