@@ -33,7 +33,7 @@ def save_trunk(folder: Path, trunk: Trunk, config: PolicyConfig, notes: Mapping[
     file = io.BytesIO()
     torch.save(tensors, file)
     with whole_folder(folder) as new:
-        (new / TRUNK).write_bytes(file.getvalue())
+        (new / TRUNK).write_bytes(file.getbuffer())
         (new / CONFIG).write_text(yaml.safe_dump({"network": network}, sort_keys=False))
         (new / NOTES).write_text(json.dumps(described, indent=1) + "\n")
 

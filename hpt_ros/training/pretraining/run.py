@@ -123,7 +123,7 @@ def train(
                 with learner.optimization.served():
                     save_trunk(folder.path / name, policy.trunk, policy.config, {**provenance, "metrics": metrics})
 
-        outcome = run_steps(config, learner, folder, save, progress)
+        outcome = run_steps(_Pace(config), learner, folder, save, progress)
         report = PretrainReport(
             out=str(out),
             outcome=outcome,
@@ -140,6 +140,14 @@ def train(
             draw_curves(folder.path / CURVES, folder.path / "metrics.jsonl")
             folder.write_report(asdict(report))
     return report
+
+
+class _Pace:
+    """What the loop reads of the settings; its batch is all that a step learns from."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.steps, self.validation, self.state_every_s = config.steps, config.validation, config.state_every_s
+        self.batch_size = config.draws * config.batch_size
 
 
 def _network(config: PretrainConfig, sources: Sources, trunk: str | Path | None) -> tuple[MultiPolicy, TrunkReport]:
