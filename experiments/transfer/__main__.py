@@ -39,7 +39,7 @@ def main() -> int:
     most = jobs.held_out(max(plan.counts))
     stages: list[list[Job]] = [
         [("record held_out", most, jobs.record_held_out, ())]
-        + [(f"record {r} {t}", jobs.domain(r, t), jobs.record_domain, (r, t)) for r, t in plan.pretrain_on],
+        + [(f"record {r} {t}", jobs.domain(r, t), jobs.record_domain, (r, t, k)) for r, t, k in plan.pretrain_on],
         [(f"pretrain {seed}", jobs.trunk(seed), jobs.pretrain, (seed,)) for seed in range(plan.pretrain_seeds)],
         [(f"cell {cell.name}", jobs.cell(cell) / RESULT, jobs.finetune, (cell,)) for cell in plan.cells],
     ]

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.transfer.plan import Cell, Method, Plan
-from experiments.transfer.record import FIRST_TRIAL_SEED, record, record_checks, shorten
+from experiments.transfer.record import FIRST_TRIAL_SEED, SceneOf, record, record_checks, shorten
 from experiments.transfer.robots import HELD_OUT, PRETRAINED
 from hpt_ros.demos import Demos
+from hpt_ros.embodiment.columns import ActionKind
 from hpt_ros.model import Checkpoint, PolicyConfig, PolicyRunner, load_checkpoint
 from hpt_ros.sim.offline import OfflineScene
 from hpt_ros.streams import Observation
@@ -55,23 +56,21 @@ class Jobs:
         """Run and result of a cell."""
         return self.out / "cells" / cell.name
 
-    def record_domain(self, robot: str, task: str) -> None:
+    def record_domain(self, robot: str, task: str, kind: ActionKind) -> None:
         """Demonstrations of one domain."""
-        record(self.domain(robot, task), PRETRAINED[robot], task, self.plan.demos_each, self.plan.pixels)
+        scene = SceneOf(PRETRAINED[robot], task, self.plan.pixels, kind)
+        record(self.domain(robot, task), scene, self.plan.demos_each)
 
     def record_held_out(self) -> None:
-        """Demonstrations of the held-out robot; the smaller sets are the beginning of the larger ones."""
-        plan, most = self.plan, max(self.plan.counts)
-        record_checks(self.checks, HELD_OUT, plan.task, plan.check_demos, plan.pixels)
-        for count in plan.counts:
-            if count != most and not self.held_out(count).exists():
-                self._largest(most)
-                shorten(self.held_out(most), self.held_out(count), count)
-        self._largest(most)
-
-    def _largest(self, most: int) -> None:
-        if not self.held_out(most).exists():
-            record(self.held_out(most), HELD_OUT, self.plan.task, most, self.plan.pixels)
+        """Demonstrations of the held-out robot; the smaller sets are the beginning of the largest, which is there last."""
+        plan, most = self.plan, self.held_out(max(self.plan.counts))
+        scene = SceneOf(HELD_OUT, plan.task, plan.pixels)
+        record_checks(self.checks, scene, plan.check_demos)
+        whole = most.with_name(f".{most.name}")
+        record(whole, scene, max(plan.counts))
+        for count in sorted(plan.counts):
+            shorten(whole, self.held_out(count), count)
+        shutil.rmtree(whole)
 
     def pretrain(self, seed: int) -> None:
         """The trunk."""
@@ -82,7 +81,7 @@ class Jobs:
             steps=plan.pretrain_steps,
             batch_size=plan.batch_size,
             draws=plan.draws,
-            domains={f"{robot}_{task}": (str(self.domain(robot, task)),) for robot, task in plan.pretrain_on},
+            domains={f"{robot}_{task}": (str(self.domain(robot, task)),) for robot, task, _ in plan.pretrain_on},
             validation=ValidationConfig(fraction=0.1, every_steps=max(plan.pretrain_steps // 5, 1), max_windows=128),
             state_every_s=30.0,
         )

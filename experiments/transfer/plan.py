@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hpt_ros.embodiment.columns import ActionKind
+
 Method = Literal["pretrained", "scratch", "no_trunk"]
 METHODS: tuple[Method, ...] = ("pretrained", "scratch", "no_trunk")
 SEEDS = (0, 1, 2)
@@ -14,14 +16,14 @@ SEEDS = (0, 1, 2)
 class Plan:
     """Sizes of the experiment.
 
-    pretrain_on: (robot, task) of each domain; `task` is the one that the held-out robot learns, and no domain has it.
+    pretrain_on: robot, task and kind of action of each domain; no domain has `task`, which the held-out robot learns.
     pretrain_seeds: seed s of fine-tuning starts from the trunk of pre-training seed s modulo their number.
     trials: closed-loop trials of each fine-tuned policy, from random starts that no demonstration had.
     check_demos: demonstrations that nothing is trained on, for the error in open loop.
     """
 
     name: str
-    pretrain_on: tuple[tuple[str, str], ...]
+    pretrain_on: tuple[tuple[str, str, ActionKind], ...]
     task: str
     demos_each: int
     pretrain_steps: int
@@ -58,9 +60,20 @@ class Cell:
         return f"{self.method}_{self.demos}_{self.seed}"
 
 
+_KINDS: dict[str, ActionKind] = {
+    "left": "joint_delta",
+    "long": "ee_pose",
+    "high": "joint_position",
+    "wrist_only": "ee_delta",
+}
 QUICK = Plan(
     name="quick",
-    pretrain_on=(("left", "lift"), ("long", "push"), ("high", "lift"), ("wrist_only", "push")),
+    pretrain_on=(
+        ("left", "lift", "joint_position"),
+        ("long", "push", "joint_position"),
+        ("high", "lift", "joint_position"),
+        ("wrist_only", "push", "joint_position"),
+    ),
     task="reach",
     demos_each=16,
     pretrain_steps=500,
@@ -76,7 +89,7 @@ QUICK = Plan(
 )
 FULL = Plan(
     name="full",
-    pretrain_on=tuple((robot, task) for robot in ("left", "long", "high", "wrist_only") for task in ("lift", "push")),
+    pretrain_on=tuple((robot, task, kind) for robot, kind in _KINDS.items() for task in ("lift", "push")),
     task="reach",
     demos_each=60,
     pretrain_steps=8000,

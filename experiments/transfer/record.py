@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hpt_ros.demos import Demos, Episode
 from hpt_ros.demos.align import Row
 from hpt_ros.demos.store import FORMAT_VERSION, INDEX, RowsWriter, statistics
 from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint
+from hpt_ros.embodiment.columns import ActionKind
 from hpt_ros.paths import whole_folder
 from hpt_ros.sim.coverage import spread_seeds
 from hpt_ros.sim.offline import OfflineScene, Sample
@@ -22,14 +23,24 @@ from hpt_ros.streams import Observation
 FIRST_DEMO_SEED, FIRST_TRIAL_SEED, FIRST_CHECK_SEED = 0, 1_000_000, 2_000_000
 
 
-def record(folder: Path, robot: Robot, task: str, count: int, pixels: int) -> None:
+@dataclass(frozen=True)
+class SceneOf:
+    """What is demonstrated on which robot, with which kind of action."""
+
+    robot: Robot
+    task: str
+    pixels: int
+    kind: ActionKind = "joint_position"
+
+
+def record(folder: Path, scene: SceneOf, count: int) -> None:
     """`count` successful demonstrations from starts that are spread evenly."""
-    _record(folder, robot, task, spread_seeds(task, FIRST_DEMO_SEED), count, pixels)
+    _record(folder, scene, spread_seeds(scene.task, FIRST_DEMO_SEED), count)
 
 
-def record_checks(folder: Path, robot: Robot, task: str, count: int, pixels: int) -> None:
+def record_checks(folder: Path, scene: SceneOf, count: int) -> None:
     """Demonstrations from random starts that nothing is trained on."""
-    _record(folder, robot, task, range(FIRST_CHECK_SEED, FIRST_CHECK_SEED + 1000), count, pixels)
+    _record(folder, scene, range(FIRST_CHECK_SEED, FIRST_CHECK_SEED + 1000), count)
 
 
 def shorten(source: Path, folder: Path, count: int) -> None:
@@ -41,12 +52,12 @@ def shorten(source: Path, folder: Path, count: int) -> None:
         _write_index(new, demos.embodiment, writer, list(demos.episodes[:count]))
 
 
-def _record(folder: Path, robot: Robot, task: str, seeds: Iterable[int], count: int, pixels: int) -> None:
-    embodiment = robot.embodiment(pixels)
+def _record(folder: Path, of: SceneOf, seeds: Iterable[int], count: int) -> None:
+    embodiment = of.robot.embodiment(of.pixels, of.kind)
     episodes: list[Episode] = []
     with (
         whole_folder(folder) as new,
-        OfflineScene(task, embodiment, (pixels, pixels), variant=robot.variant) as scene,
+        OfflineScene(of.task, embodiment, (of.pixels, of.pixels), variant=of.robot.variant) as scene,
     ):
         with RowsWriter(new, embodiment, received=False) as writer:
             for seed, samples in islice(_successes(scene, seeds), count):
@@ -56,7 +67,7 @@ def _record(folder: Path, robot: Robot, task: str, seeds: Iterable[int], count: 
                 instruction = scene.world.task.instruction
                 source = f"seed {seed}"
                 episodes.append(
-                    Episode(start, writer.rows, 1.0, task, instruction, "expert", "success", __version__, source)
+                    Episode(start, writer.rows, 1.0, of.task, instruction, "expert", "success", __version__, source)
                 )
         _write_index(new, embodiment, writer, episodes)
 

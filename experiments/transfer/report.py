@@ -107,7 +107,7 @@ def _verdict(pre: Row, other: Row) -> str:
 
 def _page(jobs: Jobs, rows: Sequence[Row], table: str) -> str:
     plan = jobs.plan
-    domains = ", ".join(f"{robot}: {task}" for robot, task in plan.pretrain_on)
+    domains = ", ".join(f"{robot}: {task}, `{kind}`" for robot, task, kind in plan.pretrain_on)
     option = " --quick" if plan.name == "quick" else ""
     return f"""# Does a pre-trained trunk help a new robot?
 
@@ -127,8 +127,7 @@ without ROS, from random starts that no demonstration had and that are the same 
 
 The intervals count all trials of a row as independent, which trials of one policy are not; the column of the seeds shows how far that carries.
 *Error on unseen demonstrations*: mean absolute error of the joints over all rows of the chunks, {plan.check_demos} demonstrations from random starts.
-All robots have absolute joint targets as actions; other kinds of action and real images were not part of it, and the image encoders are not
-pre-trained, unlike the paper's frozen ResNet.
+No real images were part of it, and no image encoder was pre-trained, unlike the paper's frozen ResNet.
 
 Again with `python -m experiments.transfer{option}` (robots in `experiments/transfer/robots.py`, sizes in `plan.py`). An interrupted run goes on; this page and its figure are written by it.
 """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hpt_ros.embodiment import Embodiment, load_embodiment
+from hpt_ros.embodiment.columns import ActionKind
 from hpt_ros.sim.variant import Variant, View
 
 CENTRE = (0.46, 0.0, 0.05)  # of what the cameras look at
@@ -20,13 +21,14 @@ class Robot:
     variant: Variant
     cameras: Sequence[str] = ("front", "wrist")
 
-    def embodiment(self, pixels: int) -> Embodiment:
+    def embodiment(self, pixels: int, kind: ActionKind = "joint_position") -> Embodiment:
         """Its contract, with square images of so many pixels."""
         panda = load_embodiment("sim_panda")
         first, *others = panda.home_rad
         return replace(
             panda,
             name=self.name,
+            action=replace(panda.action, kind=kind),
             description=f"Simulated arm {self.name} of the transfer experiment",
             cameras=tuple(replace(c, size_px=(pixels, pixels)) for c in panda.cameras if c.name in self.cameras),
             policy=replace(panda.policy, rate_hz=RATE_HZ, action_horizon=ACTION_ROWS, execute_rows=EXECUTED_ROWS),

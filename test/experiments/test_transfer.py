@@ -19,7 +19,7 @@ from hpt_ros.model import load_checkpoint
 def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
     plan = replace(
         QUICK,
-        pretrain_on=(("wrist_only", "reach"), ("left", "reach")),
+        pretrain_on=(("wrist_only", "reach", "ee_delta"), ("left", "reach", "joint_position")),
         demos_each=2,
         pretrain_steps=3,
         counts=(1, 2),
@@ -30,8 +30,8 @@ def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
         embed_dim=16,
     )
     jobs = Jobs(plan, tmp_path / "out")
-    for robot, task in plan.pretrain_on:
-        jobs.record_domain(robot, task)
+    for domain in plan.pretrain_on:
+        jobs.record_domain(*domain)
     jobs.record_held_out()
     jobs.pretrain(0)
     done = Cell("pretrained", 2, 0), Cell("no_trunk", 1, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hpt_ros.configuration import check, to_mapping
+from hpt_ros.control.actions import least_ranges
 from hpt_ros.model import TrunkReport, initialised_trunk, load_trunk, save_checkpoint
 from hpt_ros.model.multi_policy import MultiPolicy
 from hpt_ros.model.parameters import ParameterCount, count_parameters
@@ -156,7 +157,7 @@ def _network(config: PretrainConfig, sources: Sources, trunk: str | Path | None)
     report = load_trunk(first, trunk) if trunk else initialised_trunk(first)
     for domain in policy.domains:
         policy[domain].instructions = sources.instructions
-        policy[domain].scaling.fit(*sources.rows(domain))
+        policy[domain].scaling.fit(*sources.rows(domain), least_ranges(policy[domain].embodiment))
     return policy, report
 
 

@@ -44,9 +44,9 @@ class Sources:
         return [source for source in self.sets if source.domain == domain]
 
     def rows(self, domain: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """State (N, S) and command (N, A) of every tick that a domain learns from."""
-        state, command = zip(*(source.training.rows() for source in self.of(domain)), strict=True)
-        return np.concatenate(state), np.concatenate(command)
+        """States (N, S) of every tick that a domain learns from, and action rows (M, A): what there is to normalise."""
+        states, actions = zip(*(source.training.rows() for source in self.of(domain)), strict=True)
+        return np.concatenate(states), np.concatenate(actions)
 
     def hashes(self) -> dict[str, str]:
         """By set, what identifies its content."""
