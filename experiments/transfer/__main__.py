@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments.transfer.plan import FULL, QUICK
 from hpt_ros.cli.output import console
+from hpt_ros.errors import HptRosError
 
 Job = tuple[str, Path, Callable[..., None], tuple[object, ...]]
 """Name, what is there when it is done, and the call."""
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where transfer.md and its figure are written")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--stop-after-s", type=float, default=float("inf"), help="begin nothing new after so long")
+    parser.add_argument("--report", action="store_true", help="begin nothing: write what is done")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers, which import torch after this
 
@@ -44,7 +46,7 @@ def main() -> int:
         [(f"cell {cell.name}", jobs.cell(cell) / RESULT, jobs.finetune, (cell,)) for cell in plan.cells],
     ]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for stage in stages:
+        for stage in [] if options.report else stages:
             if not _finish(pool, [job for job in stage if not job[1].exists()], options.jobs, deadline_s):
                 console.print("not finished: the same command goes on")
                 return UNFINISHED
@@ -72,4 +74,8 @@ def _finish(pool: ProcessPoolExecutor, left: list[Job], width: int, deadline_s: 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except HptRosError as error:
+        console.print(str(error), markup=False)
+        sys.exit(error.exit_code)

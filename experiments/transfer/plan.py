@@ -43,7 +43,7 @@ class Plan:
     @property
     def cells(self) -> list[Cell]:
         """Every fine-tuned policy."""
-        return [Cell(m, count, seed) for seed in SEEDS for count in self.counts for m in METHODS]
+        return [Cell(m, count, seed) for count in self.counts for seed in SEEDS for m in METHODS]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from statistics import fmean, median
 
 from experiments.transfer.jobs import RESULT, Jobs
 from experiments.transfer.plan import METHODS, SEEDS, Method, Plan
+from hpt_ros.errors import DataError
 from hpt_ros.evaluation.statistics import wilson_interval
 
 NAMES: Mapping[Method, str] = {
@@ -44,13 +45,24 @@ class Row:
 
 
 def write_report(jobs: Jobs, docs: Path) -> str:
-    """Write the page and the figure; gives the table."""
-    rows = [_row(jobs, method, count) for count in jobs.plan.counts for method in METHODS]
+    """Write the page and the figure, of the numbers of demonstrations that are complete; gives the table.
+
+    Raises:
+        DataError: none is.
+    """
+    counts = [count for count in jobs.plan.counts if _complete(jobs, count)]
+    if not counts:
+        raise DataError(f"{jobs.out}: no number of demonstrations is complete", "run the experiment without --report")
+    rows = [_row(jobs, method, count) for count in counts for method in METHODS]
     table = _table(rows)
     docs.mkdir(parents=True, exist_ok=True)
     _draw(rows, docs / FIGURE)
     (docs / "transfer.md").write_text(_page(jobs, rows, table))
     return table
+
+
+def _complete(jobs: Jobs, count: int) -> bool:
+    return all((jobs.cell(cell) / RESULT).exists() for cell in jobs.plan.cells if cell.demos == count)
 
 
 def _row(jobs: Jobs, method: Method, count: int) -> Row:
@@ -107,6 +119,8 @@ def _verdict(pre: Row, other: Row) -> str:
 
 def _page(jobs: Jobs, rows: Sequence[Row], table: str) -> str:
     plan = jobs.plan
+    missing = [str(count) for count in plan.counts if count not in {row.demos for row in rows}]
+    unfinished = f"Not finished: the policies from {', '.join(missing)} demonstrations.\n\n" if missing else ""
     domains = ", ".join(f"{robot}: {task}, `{kind}`" for robot, task, kind in plan.pretrain_on)
     option = " --quick" if plan.name == "quick" else ""
     return f"""# Does a pre-trained trunk help a new robot?
@@ -125,7 +139,7 @@ without ROS, from random starts that no demonstration had and that are the same 
 
 {chr(10).join(_verdicts(rows))}
 
-The intervals count all trials of a row as independent, which trials of one policy are not; the column of the seeds shows how far that carries.
+{unfinished}The intervals count all trials of a row as independent, which trials of one policy are not; the column of the seeds shows how far that carries.
 *Error on unseen demonstrations*: mean absolute error of the joints over all rows of the chunks, {plan.check_demos} demonstrations from random starts.
 No real images were part of it, and no image encoder was pre-trained, unlike the paper's frozen ResNet.
 

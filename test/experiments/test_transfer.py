@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from experiments.transfer.jobs import RESULT, Jobs
 from experiments.transfer.plan import QUICK, Cell
 from experiments.transfer.report import Row, _verdict, write_report
+from hpt_ros.errors import DataError
 from hpt_ros.model import load_checkpoint
 
 
@@ -41,12 +42,20 @@ def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
     assert {r["status"] for r in pretrained.provenance["trunk"]["tensors"].values()} == {"loaded"}
     bare = load_checkpoint(jobs.cell(done[1]) / "run" / "last")
     assert not bare.provenance["trunk"]["tensors"]
+    with pytest.raises(DataError, match="no number of demonstrations is complete"):
+        write_report(jobs, tmp_path / "docs")
+    result = (jobs.cell(done[0]) / RESULT).read_text()
     for cell in set(plan.cells) - set(done):  # the others' results are copies
         jobs.cell(cell).mkdir()
-        (jobs.cell(cell) / RESULT).write_text((jobs.cell(done[0]) / RESULT).read_text())
+        if cell.demos == 1:
+            (jobs.cell(cell) / RESULT).write_text(result)
+    assert "Not finished: the policies from 2 demonstrations" in _written(jobs, tmp_path / "docs")
+    for cell in set(plan.cells) - set(done):
+        (jobs.cell(cell) / RESULT).write_text(result)
     table = write_report(jobs, tmp_path / "docs")
     assert table.count("0/3 (0% to 56%)") == 6
-    page = (tmp_path / "docs" / "transfer.md").read_text()
+    page = _written(jobs, tmp_path / "docs")
+    assert "Not finished" not in page
     assert table in page
     assert "This is the small variant" in page
     assert (tmp_path / "docs" / "transfer.png").stat().st_size > 5000
@@ -59,3 +68,8 @@ def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
 def test_the_page_says_what_the_intervals_allow(ours: int, theirs: int, found: str) -> None:
     rows = [Row("pretrained", 10, (ours,), 60, 0.1, 5.0, 0.1), Row("scratch", 10, (theirs,), 60, 0.1, 5.0, 0.1)]
     assert found in _verdict(*rows)
+
+
+def _written(jobs: Jobs, docs: Path) -> str:
+    write_report(jobs, docs)
+    return (docs / "transfer.md").read_text()
