@@ -34,7 +34,7 @@ class PublishedOrder(nn.Module):
         self.image: nn.Module = encoder.net
         self.mean, self.std = encoder.mean, encoder.std
         self.cameras: tuple[str, ...] = encoder.cameras
-        self.trunk = nn.Sequential(*map(_Block, blocks(policy.trunk)))
+        self.trunk = nn.Sequential(*map(PublishedBlock, blocks(policy.trunk)))
         self.domain, self.rows, self.pooling = policy.domain, policy.rows, policy.config.pooling
         self.eval()
 
@@ -60,7 +60,7 @@ class PublishedOrder(nn.Module):
         return torch.cat(maps).flatten(2).transpose(1, 2)
 
 
-class _Block(nn.Module):
+class PublishedBlock(nn.Module):
     """A block of the trunk over tokens (L, N, D)."""
 
     def __init__(self, block: Block) -> None:

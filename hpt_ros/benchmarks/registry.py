@@ -34,6 +34,10 @@ BENCHMARKS = {
         "the whole loop over DDS: lateness of the control thread, way of a picture",
         timed=True,
     ),
+    "finetune": Benchmark(
+        "hpt_ros.benchmarks.finetune",
+        "a fine-tuning step on cached features, and computing these: against the published loop",
+    ),
     "record": Benchmark("hpt_ros.benchmarks.record", "the recorder at full load: loss, processor time, memory"),
     "limits": Benchmark(
         "hpt_ros.benchmarks.limits", "random and hostile chunks: the commanded motion keeps every limit"

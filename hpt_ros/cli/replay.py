@@ -136,11 +136,18 @@ def _chosen(checkpoint: Checkpoint, demos: Demos, text: str) -> tuple[list[int],
     provenance = checkpoint.provenance
     if provenance.get("data", {}).get("hash") != data_hash([demos]):
         return asked, "all of the set, which is not the one that the checkpoint was trained on"
+    if "held_out" in provenance["data"]:
+        held = [episode for _, episode in provenance["data"]["held_out"]]
+        return _held_out(asked, held)
     fraction = provenance.get("settings", {}).get("validation", {}).get("fraction", 0)
-    held_out = {e.start for e in hold_out(all_episodes([demos]), fraction, provenance.get("seed", 0))[1]}
-    if not held_out:
+    starts = {e.start for e in hold_out(all_episodes([demos]), fraction, provenance.get("seed", 0))[1]}
+    return _held_out(asked, [i for i in asked if demos.episodes[i].start in starts])
+
+
+def _held_out(asked: list[int], held: list[int]) -> tuple[list[int], str]:
+    if not held:
         return asked, "all of the set, and the checkpoint was trained on every one"
-    return [i for i in asked if demos.episodes[i].start in held_out], "those held out of the checkpoint's training"
+    return [i for i in asked if i in held], "those held out of the checkpoint's training"
 
 
 def _actors(checkpoint: Checkpoint, threads: int) -> Any:

@@ -131,17 +131,14 @@ class Demos:
 
         Before the episode's start the history repeats the first tick.
         """
-        policy = self.embodiment.policy
         episode = self.episodes[self.episode_of[i]]
-        past = np.maximum(np.arange(i - policy.observation_horizon + 1, i + 1), episode.start)
-        future = np.arange(i + 1, i + 1 + policy.action_horizon)
-        command = self.command[np.minimum(future, episode.stop - 1)]
+        past, future, valid = window_rows(self.embodiment, i, episode.start, episode.stop)
         return Window(
             state=self.state[past],
             images={name: np.asarray(frames[past]) for name, frames in self.images.items()},
             depth={name: np.asarray(frames[past]) for name, frames in self.depth.items()},
-            action=action_space(self.embodiment).encode(command, self.state[i]),
-            valid=future < episode.stop,
+            action=action_space(self.embodiment).encode(self.command[future], self.state[i]),
+            valid=valid,
         )
 
     def pixels(self, camera: str) -> NDArray[np.uint8]:
@@ -176,3 +173,14 @@ def _frames(path: Path, camera: Camera, form: Form) -> Frames:
     if form == "pixels":
         return np.asarray(np.load(pixels, mmap_mode="r"), dtype=np.uint8)
     return EncodedFrames(pixels, camera, form)
+
+
+def window_rows(
+    embodiment: Embodiment, tick: int, start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows of a set that make the window at `tick` of the episode [start, stop): (T,) its past, (H,) its future, and bool
+    (H,) where that future is in the episode; before and after the episode its first and last row are repeated."""
+    policy = embodiment.policy
+    past = np.maximum(np.arange(tick - policy.observation_horizon + 1, tick + 1), start)
+    future = np.arange(tick + 1, tick + 1 + policy.action_horizon)
+    return past, np.minimum(future, stop - 1), future < stop

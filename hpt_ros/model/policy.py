@@ -101,7 +101,8 @@ class HPTPolicy(nn.Module):
     def encode(self, batch: Batch) -> dict[str, Features]:
         """Features by modality."""
         normalized = replace(batch, state=self.scaling.state.normalize(batch.state))
-        return {name: self.encoder(name)(normalized) for name in self.modalities}
+        known = batch.features
+        return {name: known[name] if name in known else self.encoder(name)(normalized) for name in self.modalities}
 
     def tokens(self, features: Mapping[str, Features]) -> Tokens:
         """Stem tokens, modality after modality, then the action tokens if pooling reads them; masked in training."""

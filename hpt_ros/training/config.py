@@ -51,6 +51,9 @@ class ComputeConfig:
     precision: Precision = "fp32"
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        check(self.precision in ("fp32", "bf16"), "precision", self.precision, "fp32 or bf16")
+
 
 @dataclass(frozen=True)
 class ValidationConfig:

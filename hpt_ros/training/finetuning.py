@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,43 @@ from hpt_ros.model.parameters import ParameterCount, count_parameters
 from hpt_ros.model.weights import content_hash
 from hpt_ros.training.adaptation import freeze_trunk
 from hpt_ros.training.config import FinetuneConfig
+from hpt_ros.training.features import CachedFeatures, cached_features, image_hash
 from hpt_ros.training.learner import Learner
 from hpt_ros.training.loop import Outcome, Progress, run_steps
+from hpt_ros.training.optimization import served_weights
+from hpt_ros.training.remarks import before_training
 from hpt_ros.training.run_folder import RunFolder
+from hpt_ros.training.trackers import NO_TRACKING, Tracking, both
 from hpt_ros.training.windows import (
     DemosLike,
+    Episode,
     Windows,
     all_episodes,
     data_hash,
     hold_out,
     instructions_of,
+    places_of,
     scored_at_least,
 )
+
+Caching = Callable[[int, int], None]
+"""Frames whose features are there, and all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be trained, said before it begins; `done`: steps that an interrupted run has taken already."""
+
+    episodes: int
+    held_out_episodes: int
+    windows: int
+    parameters: dict[str, ParameterCount]
+    trunk: TrunkReport
+    remarks: list[str]
+    done: int
+
+
+Planned = Callable[[Plan], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,10 @@ def finetune(
     seed: int = 0,
     device: str = "cpu",
     overwrite: bool = False,
+    tracking: Tracking = NO_TRACKING,
+    planned: Planned = lambda _: None,
     progress: Progress = lambda _: None,
+    caching: Caching = lambda done, total: None,
 ) -> RunReport:
     """Train on the demonstration sets `demos` and write the run folder `out`; goes on where an interrupted run there stood.
 
@@ -75,7 +103,8 @@ def finetune(
         DivergedError: a loss that is not finite.
     """
     folder = RunFolder(out, overwrite)
-    sets = [Demos.open(path).decoded() for path in demos]
+    opened = [Demos.open(path) for path in demos]
+    sets = opened if config.caches else [demos.decoded() for demos in opened]  # a cache reads each frame once
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return train(
@@ -87,7 +116,10 @@ def finetune(
             allow_unused=allow_unused,
             seed=seed,
             device=device,
+            tracking=tracking,
+            planned=planned,
             progress=progress,
+            caching=caching,
         )
 
 
@@ -101,32 +133,49 @@ def train(
     allow_unused: Sequence[str] = (),
     seed: int,
     device: str,
-    progress: Progress,
+    tracking: Tracking = NO_TRACKING,
+    planned: Planned = lambda _: None,
+    progress: Progress = lambda _: None,
+    caching: Caching = lambda done, total: None,
 ) -> RunReport:
     """`finetune` on opened sets, with torch's generator already seeded."""
+    tracking.require()
     with folder:
-        episodes = scored_at_least(all_episodes(sets), config.scores.min)
-        training, held_out = hold_out(episodes, config.validation.fraction, seed)
-        language = config.policy.language
-        instructions = embed(language, instructions_of(episodes)) if language is not None else None
-        windows, unseen = Windows(training, instructions), Windows(held_out, instructions)
+        training, held_out = _split(config, sets, seed)
         policy = HPTPolicy(config.policy, sets[0].embodiment)
-        policy.instructions = instructions
+        if config.policy.language is not None:
+            policy.instructions = embed(config.policy.language, instructions_of([*training, *held_out]))
         trunk_report = load_trunk(policy, trunk, allow_missing, allow_unused) if trunk else initialised_trunk(policy)
         freeze_trunk(policy, config.freeze)
-        policy.scaling.fit(*windows.rows(), least_ranges(sets[0].embodiment))
+        policy.scaling.fit(*Windows(training).rows(), least_ranges(sets[0].embodiment))
         policy.to(device)
-        learner = Learner(config, policy, windows, unseen, seed)
+        images = {demos.path: image_hash(demos.path) for demos in sets}
         provenance = {
-            "data": {"sets": [str(demos.path) for demos in sets], "hash": data_hash(sets)},
+            "data": {
+                "sets": [str(demos.path) for demos in sets],
+                "hash": data_hash(sets),
+                "held_out": places_of(held_out, sets),
+            },
             "settings": to_mapping(config),
             "seed": seed,
             "parameters": count_parameters(policy),
-            "served_weights": learner.optimization.served_weights,
+            "served_weights": served_weights(config.optimizer),
             "trunk": asdict(trunk_report),
             **_weights_of_others(policy),
         }
-        folder.begin(_facts(config, provenance, policy))
+        folder.begin(_facts(config, provenance, policy, list(images.values())))
+        windows = sum(e.stop - e.start for e in training)
+        remarks = before_training(config, policy, trunk_report, device)
+        done = 0 if folder.saved is None else folder.saved.track["step"]
+        planned(Plan(len(training), len(held_out), windows, count_parameters(policy), trunk_report, remarks, done))
+        features = _features(config, sets, policy, images, seed, caching)
+        learner = Learner(
+            config,
+            policy,
+            Windows(training, policy.instructions, features, config.augmentation),
+            Windows(held_out, policy.instructions, features),
+            seed,
+        )
 
         def save(name: str, metrics: Mapping[str, Any]) -> None:
             with learner.optimization.served():
@@ -134,13 +183,14 @@ def train(
 
         if folder.saved is None:
             save("initial", {"step": 0})
-        outcome = run_steps(config, learner, folder, save, progress)
+        with tracking.opened(folder, to_mapping(config), done) as track:
+            outcome = run_steps(config, learner, folder, save, both(progress, track))
         report = RunReport(
             out=str(folder.out),
             outcome=outcome,
             episodes=len(training),
             held_out_episodes=len(held_out),
-            windows=len(windows),
+            windows=windows,
             parameters=count_parameters(policy),
             trunk=trunk_report,
         )
@@ -148,13 +198,36 @@ def train(
     return report
 
 
-def _facts(config: FinetuneConfig, provenance: Mapping[str, Any], policy: HPTPolicy) -> dict[str, Any]:
+def _split(config: FinetuneConfig, sets: Sequence[DemosLike], seed: int) -> tuple[list[Episode], list[Episode]]:
+    episodes = scored_at_least(all_episodes(sets), config.scores.min)
+    return hold_out(episodes, config.validation.fraction, seed)
+
+
+def _features(
+    config: FinetuneConfig,
+    sets: Sequence[DemosLike],
+    policy: HPTPolicy,
+    images: Mapping[Path, str],
+    seed: int,
+    caching: Caching,
+) -> CachedFeatures | None:
+    """What the image encoder gives, where it is frozen and the demonstrations lie on a disk."""
+    encoder = policy.encoder("image")
+    if not config.caches or not isinstance(encoder, ImageEncoder) or not all(images.values()):
+        return None
+    return cached_features(sets, encoder, config.augmentation, images=images, seed=seed, said=caching)
+
+
+def _facts(
+    config: FinetuneConfig, provenance: Mapping[str, Any], policy: HPTPolicy, images: Sequence[str]
+) -> dict[str, Any]:
     """What an interrupted run must share with the one that goes on: all that its remaining steps depend on."""
     settings = {key: value for key, value in to_mapping(config).items() if key != "state_every_s"}
     weights = {name: content_hash(part.state_dict().items()) for name, part in policy.named_children()}
     return {
         "settings": settings,
         "data": provenance["data"]["hash"],
+        "images": list(images),
         "seed": provenance["seed"],
         "initial_weights": weights,
         "device": next(policy.parameters()).device.type,

@@ -20,6 +20,7 @@ from hpt_ros.training.stopwatch import Stopwatch
 from hpt_ros.training.windows import Windows
 
 _SHOWN_WINDOWS = 5
+_IMAGES = 1  # tells the random numbers of images from those of the order of the windows
 
 
 class DivergedError(HptRosError):
@@ -39,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Validation:
-    """Loss in normalised units, and mean absolute error of each action column [rad or m], over the valid rows."""
+    """Loss in normalised units, and mean absolute error of each action column in its unit, over the valid rows."""
 
     loss: float
     columns: Mapping[str, float] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class Learner:
         self._policy.train()
         seed_step(self._seed, step)
         chosen = self._order.batch(step)
-        batch = self._windows.batch(chosen).to(self._device)
+        batch = self._windows.batch(chosen, (self._seed, step, _IMAGES)).to(self._device)
         watch.lap("data")
         with self._autocast():
             loss = self._loss_of(self._policy.encode(batch), batch)
@@ -103,14 +104,15 @@ class Learner:
         seed_step(self._seed, 0)
         count = min(len(windows), limit)
         chosen = np.linspace(0, len(windows) - 1, count).round().astype(np.int64)
-        total, errors, rows = 0.0, torch.zeros(len(self._policy.embodiment.action_names)), 0
+        columns = self._policy.embodiment.action_columns
+        total, errors, rows = 0.0, torch.zeros(len(columns)), 0
         with self.optimization.served():
             for start in range(0, count, self._config.batch_size):
                 batch = windows.batch(chosen[start : start + self._config.batch_size]).to(self._device)
                 loss, error, valid = self._scored(batch)
                 total, errors, rows = total + loss * valid, errors + error, rows + valid
         means = (errors / max(rows, 1)).tolist()
-        return Validation(total / max(rows, 1), dict(zip(self._policy.embodiment.action_names, means, strict=True)))
+        return Validation(total / max(rows, 1), {c.name: mean for c, mean in zip(columns, means, strict=True)})
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the next steps depend on, besides configuration, data and seed."""

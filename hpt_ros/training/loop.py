@@ -145,11 +145,8 @@ class _Run:
         self._seconds: dict[str, float] = {}
 
     def run(self) -> Outcome:
-        patience = self._settings.validation.patience
-        stopped = False
-        while self._track.step < self._settings.steps and not stopped:
+        while self._track.step < self._settings.steps and not self._out_of_patience():
             self._one_step()
-            stopped = 0 < patience <= self._track.without_gain
         track = self._track
         return Outcome(
             steps=track.step,
@@ -159,10 +156,13 @@ class _Run:
             best_val_loss=track.best_val_loss,
             duration_s=track.elapsed_s,
             samples_per_s=track.step * self._settings.batch_size / max(track.elapsed_s, 1e-9),
-            stopped_early=stopped,
+            stopped_early=self._out_of_patience(),
             val_error=track.val_error,
             phases=self._phases(),
         )
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self._settings.validation.patience <= self._track.without_gain
 
     def _one_step(self) -> None:
         settings, lr = self._settings, self._trainee.lr

@@ -70,7 +70,7 @@ class Optimization:
     @property
     def served_weights(self) -> str:
         """What `served` gives, in words."""
-        return f"exponential average, decay {self.config.ema_decay:g}" if self._averages else "as trained"
+        return served_weights(self.config)
 
     def state(self) -> dict[str, Tensor]:
         """Weights, moments and averages by name."""
@@ -119,3 +119,8 @@ def schedule(config: OptimizerConfig, steps: int, step: int) -> float:
         return (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(steps - config.warmup_steps, 1)
     return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def served_weights(config: OptimizerConfig) -> str:
+    """What `Optimization.served` gives, in words."""
+    return f"exponential average, decay {config.ema_decay:g}" if config.ema_decay > 0 else "as trained"

@@ -76,11 +76,11 @@ class RunFolder:
         if self._metrics is not None:
             self._metrics.close()
         if error is None:
-            (self.path / STATE).unlink(missing_ok=True)
             old = self.out.with_name(f".{self.out.name}.old")
             if self.out.exists():
                 self.out.rename(old)
             self.path.rename(self.out)
+            (self.out / STATE).unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)
         elif any(self.path.iterdir()):
             log.warning("the run did not end well; what it had saved is in %s", self.path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpt_ros.control.actions import action_space
+from hpt_ros.demos.demos import window_rows
 from hpt_ros.embodiment import Embodiment, require_same
 from hpt_ros.errors import DataError
 from hpt_ros.model import Batch
 from hpt_ros.model.language import InstructionCache
+from hpt_ros.training.augmentation import changed, draw
+from hpt_ros.training.config import AugmentationConfig
+
+if TYPE_CHECKING:
+    from hpt_ros.training.features import CachedFeatures
 
 
 class EpisodeLike(Protocol):
@@ -66,6 +72,10 @@ class DemosLike(Protocol):
     def state(self) -> NDArray[np.float32]: ...
     @property
     def command(self) -> NDArray[np.float32]: ...
+    @property
+    def images(self) -> Mapping[str, Any]: ...
+    @property
+    def depth(self) -> Mapping[str, Any]: ...
     def window(self, i: int) -> WindowLike: ...
 
 
@@ -163,6 +173,12 @@ def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[l
     )
 
 
+def places_of(episodes: Sequence[Episode], sets: Sequence[DemosLike]) -> list[list[int]]:
+    """For each episode the number of its set and its number there."""
+    starts = [{e.start: i for i, e in enumerate(demos.episodes) if e.stop > e.start} for demos in sets]
+    return [[n, starts[n][e.start]] for e in episodes for n, demos in enumerate(sets) if demos is e.demos]
+
+
 def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
     """`count` divided in proportion to the sizes; what rounding leaves goes to the largest remainders."""
     total = sum(sizes.values())
@@ -174,29 +190,80 @@ def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 class Windows:
-    """The windows of some episodes, one per tick, in the order of the episodes."""
+    """The windows of some episodes, one per tick, in the order of the episodes.
 
-    def __init__(self, episodes: Sequence[Episode], instructions: InstructionCache | None = None) -> None:
+    With `features` of the images, those are read in the place of pixels.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        instructions: InstructionCache | None = None,
+        features: CachedFeatures | None = None,
+        augmentation: AugmentationConfig | None = None,
+    ) -> None:
         self.episodes = tuple(episodes)
-        self._instructions = instructions
+        self._instructions, self._features = instructions, features
+        self._augmentation = augmentation or AugmentationConfig()
         self._index = [(e, tick) for e in episodes for tick in range(e.start, e.stop)]
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
-        """These windows as one batch on the CPU, with the tokens of their instructions where those are known."""
+    def batch(self, indices: Sequence[int] | NDArray[np.int64], seed: Sequence[int] | None = None) -> Batch:
+        """These windows as one batch on the CPU, with the tokens of their instructions where those are known.
+
+        With a seed their images are changed at random, as the settings say; it alone decides how.
+        """
         chosen = [self._index[i] for i in indices]
+        batch = self._pixels(chosen, seed) if self._features is None else self._cached(chosen, seed, self._features)
+        if self._instructions is None:
+            return batch
+        language = [self._instructions.tokens(e.instruction) for e, _ in chosen]
+        return replace(
+            batch,
+            language=torch.stack([tokens.values for tokens in language]),
+            language_keep=torch.stack([tokens.keep for tokens in language]),
+        )
+
+    def _pixels(self, chosen: Sequence[tuple[Episode, int]], seed: Sequence[int] | None) -> Batch:
         windows = [episode.demos.window(tick) for episode, tick in chosen]
-        language = [self._instructions.tokens(e.instruction) for e, _ in chosen] if self._instructions else []
+        images = {name: _stack([w.images[name] for w in windows]) for name in windows[0].images}
+        if seed is not None and self._augmentation.active:
+            for i, (name, frames) in enumerate(images.items()):
+                images[name] = changed(frames, draw(self._augmentation, (*seed, i), len(frames)))
         return Batch(
             state=_stack([w.state for w in windows]),
-            images={name: _stack([w.images[name] for w in windows]) for name in windows[0].images},
+            images=images,
             depth={name: _stack([w.depth[name] for w in windows]) for name in windows[0].depth},
             action=_stack([w.action for w in windows]),
             valid=_stack([w.valid for w in windows]),
-            language=torch.stack([tokens.values for tokens in language]) if language else None,
-            language_keep=torch.stack([tokens.keep for tokens in language]) if language else None,
+        )
+
+    def _cached(
+        self, chosen: Sequence[tuple[Episode, int]], seed: Sequence[int] | None, features: CachedFeatures
+    ) -> Batch:
+        found = [window_rows(e.demos.embodiment, tick, e.start, e.stop) for e, tick in chosen]
+        past, future, valid = zip(*found, strict=True)
+        sets = [e.demos for e, _ in chosen]
+        space = action_space(sets[0].embodiment)
+        copies = np.zeros(len(chosen), np.int64)
+        if seed is not None:
+            copies = np.random.default_rng(seed).integers(0, features.copies, len(chosen))
+        depth = chosen[0][0].demos.embodiment.depth
+        return Batch(
+            state=_stack([demos.state[rows] for demos, rows in zip(sets, past, strict=True)]),
+            depth={
+                c.name: _stack([np.asarray(d.depth[c.name][r]) for d, r in zip(sets, past, strict=True)]) for c in depth
+            },
+            features={"image": features.gather([demos.path for demos in sets], np.stack(past), copies)},
+            action=_stack(
+                [
+                    space.encode(e.demos.command[rows], e.demos.state[tick])
+                    for (e, tick), rows in zip(chosen, future, strict=True)
+                ]
+            ),
+            valid=_stack(valid),
         )
 
     def weights(self, exponent: float) -> NDArray[np.float64] | None:

@@ -8,7 +8,9 @@ import torch
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import ConfigError
 from hpt_ros.model import Batch, EncoderConfig, HeadConfig, HPTPolicy, PolicyConfig
+from hpt_ros.model.batch import Features
 from hpt_ros.model.config import Pooling
+from hpt_ros.model.stem import Stem
 from hpt_ros.model.trunk import Block
 
 
@@ -134,3 +136,34 @@ def test_recomputed_blocks_give_the_same_gradient(embodiment: Embodiment, batch:
 def test_resnet_needs_its_weights_named() -> None:
     with pytest.raises(ConfigError, match="weights"):
         EncoderConfig("resnet18")
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_folded_stem_gives_the_tokens_and_gradients_of_a_plain_one(
+    monkeypatch: pytest.MonkeyPatch, hidden: bool
+) -> None:
+    torch.manual_seed(0)
+    stem = Stem(24, hidden=16, embed_dim=32, tokens=3, heads=2, head_dim=8, dropout=0.0)
+    values = torch.randn(5, 2, 2, 4, 24)
+    keep = torch.rand(5, 2, 2) > 0.4 if hidden else None
+    found = []
+    for limit in (1, 10**9):
+        monkeypatch.setattr("hpt_ros.model.stem.FOLD_FROM", limit)
+        stem.zero_grad()
+        tokens = stem(Features(values, keep)).values
+        tokens.square().sum().backward()
+        found.append((tokens, *(p.grad for p in stem.parameters())))
+    for folded, plain in zip(*found, strict=True):
+        assert torch.allclose(folded, plain, atol=1e-5, rtol=1e-4)
+
+
+def test_dropout_of_a_folded_stem_keeps_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpt_ros.model.stem.FOLD_FROM", 1)
+    torch.manual_seed(0)
+    stem = Stem(24, hidden=16, embed_dim=32, tokens=3, heads=2, head_dim=8, dropout=0.5)
+    values = torch.randn(1, 1, 1, 9, 24).expand(4000, -1, -1, -1, -1)
+    with torch.no_grad():
+        dropped = stem.train()(Features(values)).values
+        kept = stem.eval()(Features(values[:1])).values
+    assert dropped.std(dim=0).mean() > 0.01
+    assert torch.allclose(dropped.mean(dim=0), kept[0], atol=0.1 * kept.std().item())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Embodiment, load_embodiment
+from hpt_ros.demos import Episode as StoredEpisode
+from hpt_ros.demos.store import FORMAT_VERSION, INDEX
+from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint, load_embodiment
 from hpt_ros.model import PolicyConfig
 from hpt_ros.training import FinetuneConfig
 from hpt_ros.training.config import OptimizerConfig, ValidationConfig
@@ -56,6 +59,9 @@ class MemoryDemos:
     state: NDArray[np.float32]
     command: NDArray[np.float32]
     images: dict[str, NDArray[np.uint8]]
+
+    def decoded(self) -> MemoryDemos:
+        return self
 
     def window(self, i: int) -> Window:
         stop = next(e.stop for e in self.episodes if e.start <= i < e.stop)
@@ -112,3 +118,27 @@ def config() -> FinetuneConfig:
         batch_size=16,
         validation=ValidationConfig(fraction=0.2, every_steps=10),
     )
+
+
+@pytest.fixture
+def folder(demos: MemoryDemos, tmp_path: Path) -> Path:
+    """The demonstrations in memory, as `convert` would write them."""
+    folder = tmp_path / "demos"
+    (folder / "images").mkdir(parents=True)
+    np.save(folder / "state.npy", demos.state)
+    np.save(folder / "command.npy", demos.command)
+    np.save(folder / "tick_ns.npy", np.arange(len(demos.state)))
+    for name, pixels in demos.images.items():
+        np.save(folder / "images" / f"{name}.npy", pixels)
+    episodes = [asdict(StoredEpisode(e.start, e.stop, 1.0, "reach", "", "", "", "", e.source)) for e in demos.episodes]
+    index = {
+        "format": FORMAT_VERSION,
+        "embodiment": embodiment_to(demos.embodiment),
+        "fingerprint": fingerprint(demos.embodiment),
+        "episodes": episodes,
+        "images": {name: {"form": "pixels"} for name in demos.images},
+        "statistics": {},
+        "sync": {},
+    }
+    (folder / INDEX).write_text(json.dumps(index))
+    return folder

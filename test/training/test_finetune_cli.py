@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +7,9 @@ import numpy as np
 import pytest
 
 from hpt_ros.cli.main import main
-from hpt_ros.demos import Demos, Episode
-from hpt_ros.demos.store import FORMAT_VERSION, INDEX
-from hpt_ros.embodiment import embodiment_to, fingerprint
+from hpt_ros.demos import Demos
 from hpt_ros.model import load_checkpoint
 from hpt_ros.training.windows import Windows, all_episodes
-
-
-@pytest.fixture
-def folder(demos: Any, tmp_path: Path) -> Path:
-    """The demonstrations in memory, as `convert` would write them."""
-    folder = tmp_path / "demos"
-    (folder / "images").mkdir(parents=True)
-    np.save(folder / "state.npy", demos.state)
-    np.save(folder / "command.npy", demos.command)
-    np.save(folder / "tick_ns.npy", np.arange(len(demos.state)))
-    for name, pixels in demos.images.items():
-        np.save(folder / "images" / f"{name}.npy", pixels)
-    episodes = [asdict(Episode(e.start, e.stop, 1.0, "reach", "", "", "", "", "")) for e in demos.episodes]
-    index = {
-        "format": FORMAT_VERSION,
-        "embodiment": embodiment_to(demos.embodiment),
-        "fingerprint": fingerprint(demos.embodiment),
-        "episodes": episodes,
-        "images": {name: {"form": "pixels"} for name in demos.images},
-        "statistics": {},
-        "sync": {},
-    }
-    (folder / INDEX).write_text(json.dumps(index))
-    return folder
 
 
 def test_command_trains_and_sums_up(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,10 @@ IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 """Of RGB in [0, 1]: what torchvision's networks and DINOv2 were trained with."""
 
 
+PREPROCESSING = "RGB uint8 -> (pixel / 255 - mean) / std, float32"
+"""Names what `to_network` does; another text makes features that are kept on a disk invalid."""
+
+
 def to_network(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """RGB uint8 (..., H, W, 3) -> float32 (B, 3, H, W), `(pixel / 255 - mean) / std` per channel; leading axes become B.
 

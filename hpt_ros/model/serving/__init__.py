@@ -2,7 +2,7 @@
 
 from hpt_ros.model.serving.frames import FrameCache
 from hpt_ros.model.serving.options import ServingOptions
-from hpt_ros.model.serving.prepare import FixedTokens, plain_copy, prepared
+from hpt_ros.model.serving.prepare import FixedTokens, fast_encoder, plain_copy, prepared
 from hpt_ros.model.serving.threads import Threads, candidates, fastest, warn_if_waiting_burns
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ServingOptions",
     "Threads",
     "candidates",
+    "fast_encoder",
     "fastest",
     "plain_copy",
     "prepared",

@@ -14,11 +14,7 @@ from hpt_ros.model.stem import Stem
 
 
 class FoldedStem(nn.Module):
-    """The same tokens as `Stem` in evaluation mode, from fewer multiplications.
-
-    Attention scores are q W_k W_2 h for hidden layer h, query and head; the bias of W_2 adds the same to all scores of a
-    query, which softmax ignores. The output is W_o W_v (W_2 h' + b_2) for the attended h', as weights sum to one.
-    """
+    """The same tokens as `Stem` in evaluation mode, from matrices that were folded once (`Stem.fold`)."""
 
     score: Tensor
     mix: Tensor
@@ -26,23 +22,14 @@ class FoldedStem(nn.Module):
 
     def __init__(self, stem: Stem) -> None:
         super().__init__()
-        attention: Any = stem.cross_attention
         first: Any = stem.net[0]
-        last: Any = stem.net[2]
-        heads, width = attention.heads, stem.tokens.shape[-1]
-        head_dim = attention.to_q.out_features // heads
         with torch.no_grad():
-            w2, b2 = last.weight.double(), last.bias.double()
-            query = (stem.tokens[0].double() @ attention.to_q.weight.double().T).view(-1, heads, head_dim)  # Q h d
-            key, value = attention.to_kv.weight.double().view(2, heads, head_dim, width)  # h d E
-            out = attention.to_out.weight.double().view(width, heads, head_dim)  # E h d
-            score = torch.einsum("qhd,hde,ec->hqc", query, key, w2) / head_dim**0.5
-            through = torch.einsum("ohd,hde->ohe", out, value)
-            self.register_buffer("score", score.flatten(0, 1).float())  # (heads * Q, hidden)
-            self.register_buffer("mix", (through @ w2).flatten(1).float())  # (E, heads * hidden)
-            bias = attention.to_out.bias.double() + torch.einsum("ohe,e->o", through, b2)
-            self.register_buffer("mix_bias", bias.float())
-        self.heads: int = heads
+            folded = stem.fold(torch.float64)
+            bias = stem.cross_attention.to_out.bias + folded.bias.sum(dim=0)
+        self.register_buffer("score", folded.score.float())
+        self.register_buffer("mix", folded.mix.float())
+        self.register_buffer("mix_bias", bias.float())
+        self.heads: int = stem.cross_attention.heads
         self.first: nn.Linear = first
         self._biases: dict[int, Tensor] = {}
 

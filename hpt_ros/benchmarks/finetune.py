@@ -1,0 +1,207 @@
+"""Fine-tuning steps on cached features next to the published loop, and the computation of the features next to one view at a time."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hpt_ros.benchmarks.finetune_reference import FeatureArrays, PublishedPolicy, published_loop
+from hpt_ros.benchmarks.policy_scene import HORIZON, checkpoint, embodiment
+from hpt_ros.benchmarks.registry import Say
+from hpt_ros.benchmarks.report import BenchReport, Goal
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.model import HPTPolicy, PolicyConfig
+from hpt_ros.model.config import EncoderConfig
+from hpt_ros.model.encoders import ImageEncoder
+from hpt_ros.training.adaptation import freeze_trunk
+from hpt_ros.training.config import AugmentationConfig, ComputeConfig, FinetuneConfig, OptimizerConfig, Precision
+from hpt_ros.training.features import CachedFeatures, cached_features, image_hash
+from hpt_ros.training.learner import Learner
+from hpt_ros.training.order import Order
+from hpt_ros.training.windows import Windows, all_episodes
+
+FASTER_FP32, FASTER_BF16, FASTER_FEATURES, SAME_LOSS = 2.0, 3.0, 2.0, 1e-4
+STEPS, QUICK_STEPS, BATCH, QUICK_BATCH = 4, 2, 256, 64
+TICKS, FRAMES = 1024, 192
+SEED = 0
+NOTES = (
+    "features are random numbers and weights are random: no figure says anything about how good a policy is",
+    "stems and head are trained, encoder and trunk are frozen (the paper's regime); `full` trains the trunk as well",
+    "the first step of each side is not counted; both sides have the same weights, batches, optimiser and threads, no dropout",
+)
+
+
+@dataclass(frozen=True)
+class _Episode:
+    start: int
+    stop: int
+    score: float = 1.0
+    task: str = ""
+    instruction: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Demonstrations of random numbers, as `hpt_ros.demos.Demos`."""
+
+    path: Path
+    embodiment: Embodiment
+    episodes: tuple[_Episode, ...]
+    state: NDArray[np.float32]
+    command: NDArray[np.float32]
+    images: dict[str, NDArray[np.uint8]]
+    depth: dict[str, NDArray[np.uint16]]
+
+    def window(self, i: int) -> Any:
+        raise NotImplementedError
+
+
+def run(quick: bool, say: Say) -> BenchReport:
+    """Sides run one after another, as each needs both cores and the memory."""
+    steps, batch = (QUICK_STEPS, QUICK_BATCH) if quick else (STEPS, BATCH)
+    settings = {"batch_size": batch, "trunk": "base", "cameras": 2, "horizon": HORIZON, "steps": steps, "quick": quick}
+    report = BenchReport("finetune", settings, [])
+    with tempfile.TemporaryDirectory() as made:
+        _features(Path(made), FRAMES // 4 if quick else FRAMES, report, say)
+        _steps(Path(made), steps, batch, report, say, bf16=not quick, full=not quick)
+    report.notes.extend(NOTES)
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        report.notes.append("this processor has no bfloat16 arithmetic: torch imitates it")
+    return report
+
+
+def _features(folder: Path, frames: int, report: BenchReport, say: Say) -> None:
+    """Frames/s of the cache, images read and features written, against one view at a time."""
+    say(f"features of {frames} frames a camera, ResNet-18")
+    policy = checkpoint("base").policy
+    encoder = policy.encoder("image")
+    assert isinstance(encoder, ImageEncoder)
+    rng = np.random.default_rng(SEED)
+    images = {c.name: rng.integers(0, 256, (frames, *c.size_px, 3), np.uint8) for c in policy.embodiment.cameras}
+    demos = _Set(folder, policy.embodiment, (), *(np.zeros((frames, 1), np.float32),) * 2, images, {})
+    (folder / "images").mkdir()
+    np.save(folder / "images" / "noise.npy", rng.integers(0, 256, 64, np.uint8))
+    with torch.no_grad():
+        one_s = _seconds(lambda: _one_by_one(encoder, images, frames))
+        hashes = {folder: image_hash(folder)}
+        cached_s = _seconds(lambda: cached_features([demos], encoder, AugmentationConfig(), images=hashes, seed=SEED))
+    rates = {"one view at a time": 2 * frames / one_s, "cache": 2 * frames / cached_s}
+    report.rows.extend({"what": f"features, {name}", "frames/s": round(rate, 1)} for name, rate in rates.items())
+    ratio = rates["cache"] / rates["one view at a time"]
+    report.ratios["features: cache over one view at a time"] = ratio
+    report.goals.append(Goal("features: times faster than one view at a time", round(ratio, 2), FASTER_FEATURES, False))
+
+
+def _one_by_one(encoder: ImageEncoder, images: dict[str, NDArray[np.uint8]], frames: int) -> None:
+    for i in range(frames):
+        for name, pixels in images.items():
+            encoder.frames({name: torch.from_numpy(pixels[i : i + 1])})
+
+
+def _steps(folder: Path, steps: int, batch: int, report: BenchReport, say: Say, *, bf16: bool, full: bool) -> None:
+    scene = _Scene(folder / "steps", batch)
+    kinds: list[tuple[str, Precision, bool]] = [("fp32", "fp32", True)]
+    kinds += [("bf16", "bf16", True)] if bf16 else []
+    kinds += [("fp32, full", "fp32", False)] if full else []
+    published: dict[bool, tuple[float, list[float]]] = {}
+    for name, precision, frozen in kinds:
+        if frozen not in published:
+            say(f"published loop, {'trunk frozen' if frozen else 'trunk trained'}")
+            published[frozen] = _timed(scene.published(frozen, steps + 1))
+            report.rows.append(_row(f"published{'' if frozen else ', full'}", *published[frozen], batch))
+        say(f"this package, {name}")
+        found = _timed(scene.ours(frozen, precision, steps + 1))
+        report.rows.append(_row(name, *found, batch))
+        ratio = published[frozen][0] / found[0]
+        report.ratios[f"step {name}: published over this package"] = ratio
+        if frozen and batch == BATCH:
+            goal = FASTER_FP32 if precision == "fp32" else FASTER_BF16
+            report.goals.append(Goal(f"step {name}: times faster than published", round(ratio, 2), goal, False))
+        if precision == "fp32":
+            apart = max(abs(a - b) for a, b in zip(found[1], published[frozen][1], strict=True))
+            report.goals.append(Goal(f"losses {name}: largest difference", apart, SAME_LOSS))
+
+
+def _row(what: str, step_s: float, losses: list[float], batch: int) -> dict[str, Any]:
+    return {"what": what, "s/step": round(step_s, 3), "samples/s": round(batch / step_s, 1), "last loss": losses[-1]}
+
+
+class _Scene:
+    """The same random features, states and commands for both sides."""
+
+    def __init__(self, folder: Path, batch: int) -> None:
+        self._batch, self._body = batch, embodiment()
+        rng, body = np.random.default_rng(SEED), self._body
+        widths = len(body.state_names), len(body.action_names)
+        state, command = (rng.uniform(-1, 1, (TICKS, width)).astype(np.float32) for width in widths)
+        features = rng.random((TICKS, len(body.cameras), 49, 512), np.float32)
+        episodes = (_Episode(0, TICKS),)
+        demos = _Set(folder, body, episodes, state, command, {}, {})
+        folder.mkdir()
+        np.save(folder / "features.npy", features)
+        cache = CachedFeatures({folder: [folder / "features.npy"]}, None)
+        self._windows = Windows(all_episodes([demos]), None, cache)
+        chunk = np.minimum(np.arange(TICKS)[:, None] + 1 + np.arange(body.policy.action_horizon), TICKS - 1)
+        valid = np.arange(TICKS)[:, None] + 1 + np.arange(body.policy.action_horizon) < TICKS
+        self._arrays = {"image": features, "state": state, "action": command[chunk], "valid": valid}
+
+    def policy(self, frozen: bool) -> HPTPolicy:
+        torch.manual_seed(SEED)
+        still = {"dropout": 0.0, "drop_path": 0.0}
+        config = PolicyConfig.sized("base", encoder=EncoderConfig("resnet18", "random"), **still)
+        policy = HPTPolicy(config, self._body)
+        freeze_trunk(policy, "all" if frozen else "none")
+        policy.scaling.fit(*self._windows.rows())
+        return policy
+
+    def ours(self, frozen: bool, precision: Precision, steps: int) -> Iterator[float]:
+        policy = self.policy(frozen)
+        config = FinetuneConfig(
+            policy.config, _OPTIMIZER, steps=10**6, batch_size=self._batch, compute=ComputeConfig(precision)
+        )
+        learner = Learner(config, policy, self._windows, self._windows, SEED)
+        return (learner.step().loss for _ in range(steps))
+
+    def published(self, frozen: bool, steps: int) -> Iterator[float]:
+        policy = self.policy(frozen)
+        order = Order(TICKS, self._batch, SEED)
+        ticks = np.concatenate([order.batch(step) for step in range(steps)])
+        rest = [p for p in policy.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": _OPTIMIZER.weight_decay},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=_OPTIMIZER.lr)
+        data = FeatureArrays(self._arrays, ticks, HORIZON)
+        return published_loop(PublishedPolicy(policy), data, self._batch, optimizer, _OPTIMIZER.grad_clip)
+
+
+_OPTIMIZER = OptimizerConfig(lr=1e-5, warmup_steps=0, weight_decay=0.05, grad_clip=1.0)
+
+
+def _timed(losses: Iterator[float]) -> tuple[float, list[float]]:
+    """Median seconds of a step after the first, and the losses."""
+    found = list(islice(losses, 1))
+    seconds = []
+    began = time.perf_counter()
+    for loss in losses:
+        found.append(loss)
+        seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return float(np.median(seconds)), found
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
