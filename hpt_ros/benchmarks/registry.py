@@ -26,6 +26,7 @@ class Benchmark:
 
 
 BENCHMARKS = {
+    "batches": Benchmark("hpt_ros.benchmarks.batches", "random windows for training, against one file per frame"),
     "policy": Benchmark("hpt_ros.benchmarks.policy", "one policy step, from images and state to the action chunk"),
     "convert": Benchmark("hpt_ros.benchmarks.convert", "bags to demonstrations: speed against the common loop, memory"),
     "delay": Benchmark("hpt_ros.benchmarks.delay", "slow inference: seams, tracking and success of each strategy"),

@@ -35,6 +35,9 @@ def test_figures_and_goals(tmp_path, monkeypatch) -> None:
     for row in ours:
         assert row["times_real_time"] == pytest.approx(4 * 0.8 / row["seconds"], rel=0.1)
     assert len(report.goals) == 6
+    naive = next(row for row in report.rows if row["what"] == "naive")
+    per_core = report.ratios["compressed: this package / naive, MB per second of one core"]
+    assert per_core == pytest.approx(4 * naive["cpu_s"] / ours[0]["cpu_s"], rel=0.05)
     peaks = [row["peak_mb"] for row in report.rows if "peak_mb" in row]
     assert len(peaks) == 4
     assert min(peaks) > 20
