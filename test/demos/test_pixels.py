@@ -72,13 +72,16 @@ def test_a_cache_of_other_images_is_never_used_and_goes(folder, tmp_path) -> Non
     assert cached(folder) != [old]
 
 
-@pytest.mark.parametrize("size", [0, 100, 2000])
-def test_what_is_left_of_an_interrupted_run_is_replaced(folder, size) -> None:
+@pytest.mark.parametrize("rest", [0, 100, 2000, "other rows"])
+def test_what_is_left_of_an_interrupted_run_is_replaced(folder, rest) -> None:
     demos = Demos.open(folder)
     expected = np.array(demos.pixels("wrist"))
     (path,) = cached(folder)
     path.with_name(f"{path.name}.new").write_bytes(b"x")
-    path.write_bytes(path.read_bytes()[:size])
+    if rest == "other rows":
+        np.save(path, expected[:-1])
+    else:
+        path.write_bytes(path.read_bytes()[:rest])
     np.testing.assert_array_equal(demos.pixels("wrist"), expected)
     assert cached(folder) == [path]
 
