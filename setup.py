@@ -36,6 +36,8 @@ setup(
         "lerobot": ["pyarrow>=15"],
         "video": ["av>=14"],
         "rerun": ["rerun-sdk>=0.24"],
+        "tensorboard": ["tensorboardX>=2.6"],
+        "wandb": ["wandb>=0.18"],
     },
     data_files=shared_files("config") + shared_files("launch") + shared_files("msg"),
     entry_points={"console_scripts": ["hpt-ros = hpt_ros.cli.main:main"]},

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from hpt_ros.cli.main import main
 from hpt_ros.demos import Demos
 from hpt_ros.model import load_checkpoint
+from hpt_ros.paths import config_dir
 from hpt_ros.training.windows import Windows, all_episodes
 
 
@@ -73,3 +75,17 @@ def test_bad_options_are_refused_and_leave_nothing(
 def test_folder_without_demonstrations_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["finetune", str(tmp_path), "--out", str(tmp_path / "run")]) == 5
     assert "hpt-ros convert" in capsys.readouterr().err
+
+
+def test_page_of_a_run_needs_nothing_else(folder: Path, tmp_path: Path) -> None:
+    out, settings = tmp_path / "run", tmp_path / "held_out.yaml"
+    data = yaml.safe_load((config_dir("finetune") / "quick.yaml").read_text())
+    settings.write_text(yaml.safe_dump(data | {"validation": {"fraction": 0.2, "every_steps": 2}}))
+    options = ["--preset", str(settings), "--steps", "4", "--threads", "1", "--device", "cpu"]
+    assert main(["finetune", str(folder), "--out", str(out), *options]) == 0
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page
+    assert "a held-out episode" in page
+    assert f"hpt-ros up policy checkpoint:={out / 'last'} embodiment:=sim_panda" in page
+    assert "<td>panda_joint1</td><td>rad</td>" in page
