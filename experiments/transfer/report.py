@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from experiments.transfer.jobs import RESULT, Jobs
-from experiments.transfer.plan import METHODS, SEEDS, Method, Plan
+from experiments.transfer.plan import METHODS, SEEDS, Cell, Method, Plan
 from hpt_ros.errors import DataError
 from hpt_ros.evaluation.statistics import wilson_interval
 
@@ -45,29 +45,31 @@ class Row:
 
 
 def write_report(jobs: Jobs, docs: Path) -> str:
-    """Write the page and the figure, of the numbers of demonstrations that are complete; gives the table.
+    """Write the page and the figure, of the seeds that all methods have; gives the table.
 
     Raises:
-        DataError: none is.
+        DataError: there is none.
     """
-    counts = [count for count in jobs.plan.counts if _complete(jobs, count)]
-    if not counts:
-        raise DataError(f"{jobs.out}: no number of demonstrations is complete", "run the experiment without --report")
-    rows = [_row(jobs, method, count) for count in counts for method in METHODS]
+    done = {count: [seed for seed in SEEDS if _complete(jobs, count, seed)] for count in jobs.plan.counts}
+    rows = [_row(jobs, method, count, seeds) for count, seeds in done.items() if seeds for method in METHODS]
+    if not rows:
+        raise DataError(f"{jobs.out}: no seed is complete", "run the experiment without --report")
     table = _table(rows)
     docs.mkdir(parents=True, exist_ok=True)
     _draw(rows, docs / FIGURE)
-    (docs / "transfer.md").write_text(_page(jobs, rows, table))
+    missing = [
+        f"{count} demonstrations, seed {seed}" for count, seeds in done.items() for seed in SEEDS if seed not in seeds
+    ]
+    (docs / "transfer.md").write_text(_page(jobs.plan, rows, table, missing))
     return table
 
 
-def _complete(jobs: Jobs, count: int) -> bool:
-    return all((jobs.cell(cell) / RESULT).exists() for cell in jobs.plan.cells if cell.demos == count)
+def _complete(jobs: Jobs, count: int, seed: int) -> bool:
+    return all((jobs.cell(Cell(method, count, seed)) / RESULT).exists() for method in METHODS)
 
 
-def _row(jobs: Jobs, method: Method, count: int) -> Row:
-    cells = [cell for cell in jobs.plan.cells if cell.method == method and cell.demos == count]
-    results = [json.loads((jobs.cell(cell) / RESULT).read_text()) for cell in cells]
+def _row(jobs: Jobs, method: Method, count: int, seeds: Sequence[int]) -> Row:
+    results = [json.loads((jobs.cell(Cell(method, count, seed)) / RESULT).read_text()) for seed in seeds]
     trials = [trial for result in results for trial in result["trials"]]
     return Row(
         method=method,
@@ -117,11 +119,9 @@ def _verdict(pre: Row, other: Row) -> str:
     )
 
 
-def _page(jobs: Jobs, rows: Sequence[Row], table: str) -> str:
-    plan = jobs.plan
-    missing = [str(count) for count in plan.counts if count not in {row.demos for row in rows}]
-    unfinished = f"Not finished: the policies from {', '.join(missing)} demonstrations.\n\n" if missing else ""
-    domains = ", ".join(f"{robot}: {task}, `{kind}`" for robot, task, kind in plan.pretrain_on)
+def _page(plan: Plan, rows: Sequence[Row], table: str, missing: Sequence[str]) -> str:
+    unfinished = f"Not finished, and not in the table: {'; '.join(missing)}.\n\n" if missing else ""
+    domains = "; ".join(f"{robot}: {task}, `{kind}`" for robot, task, kind in plan.pretrain_on)
     option = " --quick" if plan.name == "quick" else ""
     return f"""# Does a pre-trained trunk help a new robot?
 
@@ -179,6 +179,7 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xticks(counts, labels=[str(count) for count in counts], minor=False)
         axes.minorticks_off()
     success.set_ylim(-0.02, 1.02)
+    error.set_ylim(bottom=0)
     success.legend()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

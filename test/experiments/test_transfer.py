@@ -42,14 +42,14 @@ def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
     assert {r["status"] for r in pretrained.provenance["trunk"]["tensors"].values()} == {"loaded"}
     bare = load_checkpoint(jobs.cell(done[1]) / "run" / "last")
     assert not bare.provenance["trunk"]["tensors"]
-    with pytest.raises(DataError, match="no number of demonstrations is complete"):
+    with pytest.raises(DataError, match="no seed is complete"):
         write_report(jobs, tmp_path / "docs")
     result = (jobs.cell(done[0]) / RESULT).read_text()
     for cell in set(plan.cells) - set(done):  # the others' results are copies
         jobs.cell(cell).mkdir()
         if cell.demos == 1:
             (jobs.cell(cell) / RESULT).write_text(result)
-    assert "Not finished: the policies from 2 demonstrations" in _written(jobs, tmp_path / "docs")
+    assert "not in the table: 2 demonstrations, seed 0; 2 demonstrations, seed 1;" in _written(jobs, tmp_path / "docs")
     for cell in set(plan.cells) - set(done):
         (jobs.cell(cell) / RESULT).write_text(result)
     table = write_report(jobs, tmp_path / "docs")
