@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.guard import REACH_M, SELF_COLLISION, TABLE, Guard, Known
 from hpt_ros.control.kinematics import tcp_position
-from hpt_ros.control.limiter import JointState, LimitedCommand, Limiter, UnsafeRequestError
+from hpt_ros.control.limiter import JOINT_VELOCITY, JointState, LimitedCommand, Limiter, UnsafeRequestError
 from hpt_ros.control.limits import TABLES, VelocityLimits
 from hpt_ros.control.trajectory import JointTrajectoryFollower
 from hpt_ros.embodiment import load_embodiment
@@ -197,6 +197,7 @@ def test_the_arm_brakes_before_it_touches_itself() -> None:
 def test_what_is_known_of_one_posture_never_hides_another(path: list) -> None:
     guard, known = Guard(SIM.safety), Known()
     for q, step, count in path:
+        assert guard.judge(HOME[None], np.array([0.001]), known) == ("",)  # much room is known of
         postures = q + np.arange(count)[:, None] * step
         margin = np.full(count, 0.001)
         assert guard.judge(postures, margin, known) == guard.judge(postures, margin)
@@ -225,6 +226,18 @@ def test_near_its_end_stops_an_fr3_keeps_the_velocity_of_its_position(script: li
             state = limiter.step(*target).state
             assert (state.dq <= allowed.up(state.q) + 1e-4).all()
             assert (-state.dq <= allowed.down(state.q) + 1e-4).all()
+
+
+def test_a_state_too_fast_for_its_position_has_no_proven_brake() -> None:
+    limiter, allowed = make(FULL), VelocityLimits(TABLES["fr3_full"], 1.0)
+    q = HOME.copy()
+    q[1] = 1.6  # where the curve binds, and the joint can brake faster than it falls
+    for share, proven in ((0.97, True), (1.03, False)):
+        dq = np.zeros(7)
+        dq[1] = share * allowed.up(q)[1]
+        brake = limiter._prove_brake(JointState(q, dq, np.zeros(7)))
+        assert (brake != JOINT_VELOCITY) is proven
+    assert allowed.up(q)[1] < limiter.velocity[1]
 
 
 def test_an_end_stop_is_reached_in_spite_of_its_slow_zone() -> None:
