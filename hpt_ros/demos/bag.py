@@ -15,10 +15,14 @@ from hpt_ros.demos.source import METADATA, ROS1, SUFFIXES, BagSource, open_sourc
 from hpt_ros.demos.stamps import Stamped, stamped
 from hpt_ros.demos.type_map import TypeMap
 from hpt_ros.embodiment import Embodiment, StreamSpec
+from hpt_ros.embodiment.schema import COMMAND
 from hpt_ros.errors import DataError
 from hpt_ros.recording.edits import edit_of
 from hpt_ros.recording.metadata import EpisodeMetadata
 from hpt_ros.streams.cdr import typestore
+
+# Definitions of before that are still read: a command without `intervention`, see `command_positions`.
+_BEFORE = {COMMAND: "RIHS01_bf3896fec0180bf8fec74bdf6d675327d2d9817b44170a72d0fed890c97b64c1"}
 
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:
@@ -144,7 +148,7 @@ class EpisodeBag:
                 )
             if self._types.of(connection.topic, connection.msgtype):
                 continue
-            if _digest(connection) not in ("", typestore().hash_rihs01(spec.msgtype)):
+            if _digest(connection) not in ("", typestore().hash_rihs01(spec.msgtype), _BEFORE.get(spec.msgtype)):
                 raise DataError(
                     f"{spec.topic} ({spec.key}) was recorded with another definition of {spec.msgtype}",
                     "record with the messages that this package was built with",

@@ -316,6 +316,16 @@ def test_another_definition_is_found_without_a_hash(tmp_path) -> None:
         convert([bag], None, tmp_path / "demos")
 
 
+def test_commands_of_before_interventions_are_read(tmp_path) -> None:
+    bag = write(tmp_path / "bag")
+    (file,) = bag.glob("*.mcap")
+    field = b"bool intervention"
+    assert field in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(field, b"#" + field[1:]))
+    (bag / "metadata.yaml").unlink()
+    assert convert([bag], None, tmp_path / "demos").episodes == 1
+
+
 def test_two_embodiments_do_not_mix(tmp_path) -> None:
     synthetic.record(tmp_path / "bags", ROBOT, iter(MESSAGES))
     other = replace(ROBOT, policy=replace(ROBOT.policy, rate_hz=10))
