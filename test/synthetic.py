@@ -143,7 +143,12 @@ def _message(robot: Embodiment, key: str, stamp: int, number: int) -> bytes:
 
 
 def record(
-    root: Path, robot: Embodiment, stream: Iterator[tuple[str, int, bytes]], score: float = 1.0, task: str = "reach"
+    root: Path,
+    robot: Embodiment,
+    stream: Iterator[tuple[str, int, bytes]],
+    score: float = 1.0,
+    task: str = "reach",
+    note: str = "",
 ) -> Path:
     """Write an episode as the recorder does; messages arrive 1 ms after their stamps."""
     specs = {s.key: s for s in (*robot.streams(), robot.command_stream())}
@@ -153,6 +158,6 @@ def record(
     session.start(task, "reach the cube", "tester", topics, START_NS)
     for key, stamp_ns, raw in stream:
         session.write(specs[key].topic, stamp_ns + MS, raw)
-    path = session.stop(score, "", "success")
+    path = session.stop(score, note, "success")
     folder.close()
     return path

@@ -20,6 +20,7 @@ from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.configuration import check
 from hpt_ros.errors import StreamError
 from hpt_ros.recording.cues import CueKind
+from hpt_ros.recording.metadata import scene_note
 from hpt_ros.recording.operator_keys import KeyBindings, load_key_bindings
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _demonstrate(job: _Job, seed: int, timeout_s: float) -> str:
     if reason:
         session.trigger("/hpt_ros/recorder/discard")
     else:
-        session.stop_episode(1.0, "success")
+        session.stop_episode(1.0, "success", scene_note(seed))
     session.trigger("/hpt_ros/expert/stop")
     return reason
 

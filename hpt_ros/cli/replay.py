@@ -45,8 +45,10 @@ def replay(
     episode: Annotated[int, typer.Option(help="With --on-arm: which one.")] = 0,
     sim: Annotated[bool, typer.Option("--sim", help="With --on-arm: bring up the simulated Panda.")] = False,
     embodiment: Annotated[str, typer.Option(help="Robot set-up of the simulated Panda.")] = "sim_panda",
-    task: Annotated[str, typer.Option(help="Task of the simulated scene.")] = "reach",
-    seed: Annotated[int, typer.Option(help="Seed of the simulated scene: the demonstration's own.")] = 0,
+    task: Annotated[str, typer.Option(help="Task of the simulated scene; default: the demonstration's own.")] = "",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the simulated scene; default: the demonstration's own.")
+    ] = None,
     domain: Domain = None,
     log_dir: LogDir = Path("out/log"),
 ) -> int:
@@ -70,7 +72,7 @@ def _on_arm(demos: Path, episode: int, place: Place, json_out: str) -> int:
     console.print(tracking_table(report))
     console.print(f"limiter active in {report['limited_ticks']} control ticks")
     if place.sim:
-        console.print(f"{place.task}, scene {place.seed}: {'success' if report['success'] else 'no success'}")
+        console.print(f"{report['scene']}: {'success' if report['success'] else 'no success'}")
     return 0 if report["success"] in (True, None) else 1
 
 

@@ -15,6 +15,7 @@ from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.cli.output import console
 from hpt_ros.configuration import check
 from hpt_ros.demos import Demos
+from hpt_ros.demos.demos import Episode
 from hpt_ros.embodiment import load_embodiment, require_same
 from hpt_ros.errors import StreamError
 
@@ -30,12 +31,12 @@ _AFTER_S = 0.3  # for the arm to finish the last row
 
 @dataclass(frozen=True)
 class Place:
-    """Where the arm is: a simulated scene of a task and seed that is brought up, or running nodes."""
+    """Where the arm is: a simulated scene that is brought up, or running nodes. Without task or seed, those of the demonstration."""
 
     sim: bool
     embodiment: str
     task: str
-    seed: int
+    seed: int | None
     domain: int | None
     log_dir: Path
 
@@ -58,8 +59,9 @@ def replay_on_arm(demos: Path, episode: int, place: Place) -> dict[str, Any]:
         require_same(
             data.embodiment, load_embodiment(place.embodiment), f"demonstrations {demos}", "the simulated robot"
         )
+    task, seed = _scene(data.episodes[episode], place)
     rows = data.command[data.episodes[episode].start : data.episodes[episode].stop].astype(np.float64)
-    arguments = {"task": place.task, "seed": str(place.seed), "embodiment": place.embodiment}
+    arguments = {"task": task, "seed": str(seed), "embodiment": place.embodiment}
     with ExitStack() as stack:
         nodes = stack.enter_context(bring_up("demo", arguments, place.domain, place.log_dir)) if place.sim else None
         session = stack.enter_context(
@@ -70,13 +72,27 @@ def replay_on_arm(demos: Path, episode: int, place: Place) -> dict[str, Any]:
         session.wait_for("joint states", lambda: replayer.joints is not None, 30.0)
         if place.sim:
             session.wait_for_status("sim")
-            session.reset_scene(place.task, place.seed)
+            session.reset_scene(task, seed)
         else:
             console.input("Enter moves the arm home and replays the demonstration ")
         _go_home(session)
         found = _follow(session, replayer, rows, data)
         success = bool(session.latest["sim"].success) if place.sim else None
-    return {"demos": str(demos), "episode": episode, "rows": len(rows), "success": success, **found}
+    scene = f"{task}, scene {seed}" if place.sim else ""
+    return {"demos": str(demos), "episode": episode, "scene": scene, "rows": len(rows), "success": success, **found}
+
+
+def _scene(demonstration: Episode, place: Place) -> tuple[str, int]:
+    """Task and seed of the scene to replay in."""
+    seed = demonstration.scene_seed if place.seed is None else place.seed
+    check(
+        seed is not None or not place.sim,
+        "--seed",
+        None,
+        "the seed of the scene",
+        "the demonstration does not say in which scene it was recorded",
+    )
+    return place.task or demonstration.task, seed or 0
 
 
 def _go_home(session: Session) -> None:

@@ -20,7 +20,7 @@ from hpt_ros.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Episode:
-    """Rows [start, stop) of the set, and where they come from."""
+    """Rows [start, stop) of the set, and where they come from. `scene_seed`: of a simulated scene that is known."""
 
     start: int
     stop: int
@@ -31,6 +31,7 @@ class Episode:
     termination: str
     software: str
     source: str
+    scene_seed: int | None = None
 
 
 class Window(NamedTuple):

@@ -193,6 +193,7 @@ def _finish(
             "termination": about.termination,
             "software": about.software,
             "source": episode_name(bag.path),
+            "scene_seed": about.scene_seed,
             "idle_trimmed_s": [round(n * period_s, 3) for n in (active.start, len(commands) - active.stop)],
             "idle_share": active.idle_share,
         },

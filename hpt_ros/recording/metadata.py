@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,12 @@ from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to, finge
 from hpt_ros.errors import ConfigError, DataError
 
 _PREFIX = "hpt_ros."
+_SCENE = re.compile(r"scene seed (\d+)")
+
+
+def scene_note(seed: int) -> str:
+    """The note of an episode in a simulated scene, by which the scene can be laid out again."""
+    return f"scene seed {seed}"
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,12 @@ class EpisodeMetadata:
     software: str = f"hpt_ros {__version__}"
     topics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def scene_seed(self) -> int | None:
+        """Seed of the simulated scene, as `scene_note` says it."""
+        found = _SCENE.search(self.note)
+        return int(found[1]) if found else None
 
     def to_custom_data(self) -> dict[str, str]:
         """Text by key, as rosbag2 stores it; the embodiment and the topics are JSON."""

@@ -17,6 +17,7 @@ from synthetic import START_NS
 
 from hpt_ros.demos import Demos, convert
 from hpt_ros.embodiment import embodiment_to
+from hpt_ros.recording.metadata import scene_note
 from hpt_ros.sim.offline import OfflineScene, Sample
 
 ROBOT = patient_panda()
@@ -28,7 +29,7 @@ def demos(tmp_path: Path) -> Path:
     """The scripted expert's demonstration of scene SEED."""
     with OfflineScene("reach", ROBOT, images=False) as scene:
         samples = list(scene.run_expert(SEED))
-    synthetic.record(tmp_path / "bags", ROBOT, messages(samples))
+    synthetic.record(tmp_path / "bags", ROBOT, messages(samples), note=scene_note(SEED))
     convert([tmp_path / "bags"], ROBOT, tmp_path / "demos")
     return tmp_path / "demos"
 
@@ -53,18 +54,20 @@ def message(key: str, stamp: int, sample: Sample) -> bytes:
     return synthetic.image(stamp, np.zeros((16, 16, 3), np.uint8))
 
 
-def replay(demos: Path, seed: int, *more: str) -> subprocess.CompletedProcess[str]:
+def replay(demos: Path, seed: int | None, *more: str) -> subprocess.CompletedProcess[str]:
     robot = demos.parent / "robot.yaml"
     robot.write_text(yaml.safe_dump(embodiment_to(ROBOT)))
     command = [sys.executable, "-m", "hpt_ros.cli.main", "replay", "--on-arm", str(demos), "--sim", "--json", "-"]
-    command += ["--embodiment", str(robot), "--seed", str(seed), "--log-dir", str(demos.parent / "log"), *more]
+    command += ["--embodiment", str(robot), "--log-dir", str(demos.parent / "log"), *more]
+    command += [] if seed is None else ["--seed", str(seed)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
 def test_a_demonstration_succeeds_again_in_its_own_scene_only(ros_env: dict[str, str], demos: Path) -> None:
-    done = replay(demos, SEED)
+    done = replay(demos, None)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
+    assert report["scene"] == f"reach, scene {SEED}", "the one that the bag tells"
     assert report["success"] is True
     assert report["rows"] == len(Demos.open(demos))
     assert [joint["name"] for joint in report["tracking"]] == list(ROBOT.joints.names)
@@ -72,6 +75,14 @@ def test_a_demonstration_succeeds_again_in_its_own_scene_only(ros_env: dict[str,
     elsewhere = replay(demos, ELSEWHERE)
     assert elsewhere.returncode == 1, elsewhere.stderr
     assert json.loads(elsewhere.stdout)["success"] is False
+
+
+def test_a_scene_that_nobody_knows_is_asked_for(ros_env: dict[str, str], demos: Path) -> None:
+    index = demos / "demos.json"
+    index.write_text(index.read_text().replace(f'"scene_seed": {SEED}', '"scene_seed": null'))
+    refused = replay(demos, None)
+    assert refused.returncode == 2
+    assert "--seed" in refused.stderr
 
 
 def test_an_episode_that_is_not_there_is_refused(ros_env: dict[str, str], demos: Path) -> None:
