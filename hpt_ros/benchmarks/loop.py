@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from hpt_ros.benchmarks.report import BenchReport, Goal
 from hpt_ros.bringup.attach import require_ros
 from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
+from hpt_ros.control.realtime import permissions
 from hpt_ros.control.tick_times import MISSED_S, UNEXPLAINED
 from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to
 from hpt_ros.errors import StreamError
@@ -34,6 +35,7 @@ from hpt_ros.model import save_checkpoint
 
 FULL_S, QUICK_S, SOAK_S = 60.0, 8.0, 600.0
 LATENESS_GOAL_MS = 1.5
+PRIORITY = 60
 GROWTH_GOAL_MB = 16.0
 SIZE = "small"
 _START_S = 120.0
@@ -41,18 +43,21 @@ _START_S = 120.0
 
 @dataclass(frozen=True)
 class Phase:
-    """Control rate, and whether a second inference saturates every core."""
+    """Control rate, whether a second inference saturates every core, and whether the commander asks for real-time priority."""
 
     rate_hz: float
     saturated: bool
+    realtime: bool = False
 
     @property
     def name(self) -> str:
         """For the table."""
-        return f"{self.rate_hz:g} Hz {'saturated' if self.saturated else 'one policy'}"
+        load = "saturated" if self.saturated else "one policy"
+        return f"{self.rate_hz:g} Hz {load}{', SCHED_FIFO' if self.realtime else ''}"
 
 
-PHASES = (Phase(100, False), Phase(100, True), Phase(200, True))
+PHASES = (Phase(100, False), Phase(100, True), Phase(100, True, realtime=True), Phase(200, True, realtime=True))
+JUDGED = PHASES[2]
 
 
 def run(quick: bool, say: Say, seconds: float | None = None) -> BenchReport:
@@ -63,16 +68,23 @@ def run(quick: bool, say: Say, seconds: float | None = None) -> BenchReport:
     """
     require_ros()
     length_s = seconds or (QUICK_S if quick else FULL_S)
-    phases = PHASES[:1] if length_s >= SOAK_S else PHASES
+    phases = [phase for phase in PHASES if not phase.realtime or "no SCHED_FIFO" not in permissions()]
+    if length_s >= SOAK_S:
+        phases = phases[:1]
     report = BenchReport("loop", {"seconds": length_s, "policy": f"{SIZE}, ResNet-18, two cameras"}, [])
     for phase in phases:
         say(f"{phase.name}: {length_s:g} s")
         with tempfile.TemporaryDirectory(prefix="bench_loop_") as folder, DomainLock.any_free() as lock:
             os.environ.update(node_environment(lock.domain_id, Path(folder)))
             _report(report, phase, _measure(phase, Path(folder), lock.domain_id, length_s))
+    p99_ms = {row["phase"]: row["p99_ms"] for row in report.rows if row["what"] == "lateness"}
+    plain = replace(JUDGED, realtime=False).name
+    if {JUDGED.name, plain} <= p99_ms.keys():
+        report.ratios["lateness p99 without SCHED_FIFO, against with it"] = p99_ms[plain] / p99_ms[JUDGED.name]
     report.notes.extend(
         (
             "lateness: from a control tick's deadline to its begin, every tick while the arm is commanded; work: of a tick",
+            f"SCHED_FIFO: the commander with realtime_priority {PRIORITY}; {permissions()}",
             "saturated: a second inference without a pause, with as many threads as there are cores",
             f"missed: a tick that begins or lasts more than {MISSED_S * 1e3:g} ms too long, by what most of that time was (run-queue wait of /proc schedstat)",
             "capture waits for the arrival allowance of the cameras; lead is how far ahead of now the commander commands",
@@ -105,9 +117,10 @@ def _measure(phase: Phase, folder: Path, domain_id: int, seconds: float) -> _Fou
     robot.write_text(yaml.safe_dump(embodiment_to(body)))
     save_checkpoint(checkpoint, _near_home(body), body, {})
     cores = str(len(os.sched_getaffinity(0)))
+    commander = [f"timing_file:={times}", *([f"realtime_priority:={PRIORITY}"] if phase.realtime else [])]
     own = {
         "sim": ("hpt_ros.sim.sim_node", []),
-        "commander": ("hpt_ros.nodes.commander_node", [f"timing_file:={times}"]),
+        "commander": ("hpt_ros.nodes.commander_node", commander),
         "policy": ("hpt_ros.nodes.policy_node", [f"checkpoint:={checkpoint}", f"threads:={cores}"]),
     }
     with ExitStack() as stack:
@@ -187,8 +200,8 @@ def _report(report: BenchReport, phase: Phase, found: _Found) -> None:
     counts = {"ticks": found.times["ticks"], "missed": sum(missed.values())}
     ticks = [{"what": "lateness", **found.times["lateness"], **counts}, {"what": "work", **found.times["work"]}]
     report.rows.extend({"phase": phase.name, **row} for row in (*ticks, *found.ways.rows(), *found.processes))
-    report.settings[phase.name] = {"missed": missed, "worst": found.times["worst"][:5]}
-    if phase.saturated and phase.rate_hz == 100:
+    report.settings[phase.name] = {name: found.times[name] for name in ("missed", "worst")}
+    if phase == JUDGED:
         report.goals.append(
             Goal(f"{phase.name}: lateness p99, ms", found.times["lateness"]["p99_ms"], LATENESS_GOAL_MS)
         )
