@@ -19,7 +19,7 @@ NAIVE = "naive appending"
 STRATEGIES = ("receding_horizon", "blend", "temporal_ensemble", NAIVE)
 DELAYS_S = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 TASKS = ("reach", "push")
-_SEEDS, _QUICK_SEEDS = 6, 1
+_SEEDS, _QUICK_SEEDS = 3, 1
 
 
 def run(quick: bool, say: Say) -> BenchReport:
