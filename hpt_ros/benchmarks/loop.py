@@ -177,7 +177,7 @@ def _keep_running(session: Any, patience_s: float) -> None:
     """Engage, and go on after a hold, as the person beside the arm would; wait so long until it runs."""
     end_s = time.monotonic() + patience_s
     while True:
-        state = session.wait_for_status("commander").state
+        state = session.wait_for_status("commander", _START_S).state
         if state == "RUNNING":
             return
         if wish := {"IDLE": "engage", "HOLDING": "resume", "FAULT": "reset"}.get(state):
