@@ -179,7 +179,7 @@ def _draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xticks(counts, labels=[str(count) for count in counts], minor=False)
         axes.minorticks_off()
     success.set_ylim(-0.02, 1.02)
-    error.set_ylim(bottom=0)
+    error.set_ylim(0, 1.15 * max(row.error_mrad for row in rows))
     success.legend()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
