@@ -15,7 +15,7 @@ import yaml
 
 from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint, load_embodiment
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

@@ -83,8 +83,11 @@ def test_a_command_that_is_not_finite_is_never_sent(node: Any) -> None:
 def test_what_cannot_brake_by_itself_is_refused_on_a_real_arm(node: Any, backend: str) -> None:
     from hpt_ros.nodes.backends import make_arm_backend
 
+    real = arm(backend, load_embodiment("panda"))
     with pytest.raises(ConfigError, match="on a real arm"):
-        make_arm_backend(node, arm(backend, load_embodiment("panda")))
+        make_arm_backend(node, real)
+    admitted = replace(real, command=replace(real.command, unbraked=True))
+    assert len(make_arm_backend(node, admitted).message(COMMAND).data) == 7
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,10 @@ def bring_up(ros_env: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPa
     join(ros_env, monkeypatch)
     with ExitStack() as stack:
 
-        def bring_up(path: Path, namespace: str = "") -> Rehearsal:
+        def bring_up(path: Path, namespace: str = "", mock_hardware: bool = False) -> Rehearsal:
             below = ("-r", f"__ns:={namespace}") if namespace else ()
-            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *below)
+            mock = ("-p", f"mock_hardware:={str(mock_hardware).lower()}")
+            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *mock, *below)
             start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}", *below)
             return stack.enter_context(rehearse(int(ros_env["ROS_DOMAIN_ID"]), load_embodiment(path), namespace))
 
@@ -72,10 +73,20 @@ def test_impedance_controllers_follow(bring_up: Rehearse, tmp_path: Path, preset
     assert MODES.index("REFLEX") not in robot.modes
 
 
+@pytest.mark.parametrize("backend", ["joint_position", "joint_velocity"])
+def test_set_points_are_for_mock_hardware(bring_up: Rehearse, tmp_path: Path, backend: str) -> None:
+    command = {"backend": backend, "topic": f"/{backend}/commands", "gripper_backend": "none", "unbraked": True}
+    robot = bring_up(variant(tmp_path, "panda", **command), mock_hardware=True)
+    robot.engage()
+    start, way = robot.q, 0.7 * STEP
+    robot.target = start + way  # velocities alone: what is lost on the way is not made up for
+    wait_until(lambda: ((robot.q - start) / way).min() > 0.8, "motion", lambda: (robot.q - start) / way)
+
+
 def test_all_of_it_stands_below_a_namespace(bring_up: Rehearse, tmp_path: Path) -> None:
     """Nothing of the two nodes stands outside /left."""
-    path = variant(tmp_path, "panda")
-    robot = bring_up(path, "/left")
+    gripper = {"gripper_backend": "gripper_command", "gripper_topic": "/panda_gripper/gripper_action"}
+    robot = bring_up(variant(tmp_path, "panda", **gripper), "/left", mock_hardware=True)
     robot.engage()
     robot.go(robot.q + STEP)
     robot.width_m = 0.0
