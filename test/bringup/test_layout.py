@@ -1,6 +1,7 @@
 import pytest
 
-from hpt_ros.bringup.layout import LAYOUTS, layout, ros_parameters
+from hpt_ros.bringup.layout import LAYOUTS, layout, namespace_of, ros_parameters
+from hpt_ros.bringup.supervisor import Supervisor
 from hpt_ros.errors import ConfigError
 from hpt_ros.paths import share_dir
 
@@ -45,3 +46,19 @@ def test_parameters_have_the_type_of_the_default():
 def test_text_that_looks_like_a_number_stays_text():
     values = layout("demo").resolve({"bags_dir": "2026"})
     assert values["bags_dir"] == "2026"
+
+
+def test_a_run_of_a_policy_is_set_by_its_arguments():
+    policy = layout("policy")
+    values = policy.resolve({"checkpoint": "c", "dry_run": "true", "namespace": "left/", "visualise": "true"})
+    assert namespace_of(values) == "/left"
+    assert [p.executable for p in policy.active(values)] == ["policy_node", "commander_node", "visualiser_node"]
+    commander = ros_parameters(policy.active(values)[1], values)
+    assert (commander["dry_run"], commander["limits_fraction"]) == (True, 1.0)
+    with pytest.raises(ConfigError, match="dry_run: found 'maybe', allowed: true or false"):
+        policy.resolve({"checkpoint": "c", "dry_run": "maybe"})
+
+
+def test_cameras_need_ros2_launch(tmp_path):
+    with pytest.raises(ConfigError, match="ros2 launch starts them"):
+        Supervisor(layout("policy"), {"checkpoint": "c", "cameras": "front:123"}, 1, tmp_path)
