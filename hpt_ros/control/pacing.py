@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+
+_READINGS = 5  # of two clocks, of which the closest pair counts
 
 
 class Pacer:
@@ -29,6 +32,23 @@ class Pacer:
             self._deadline_s += skipped * self.period_s
         time.sleep(max(0.0, self._deadline_s - now))
         return time.monotonic() - self._deadline_s
+
+    def deadline_ns(self, clock_ns: Callable[[], int]) -> int:
+        """The deadline that was waited for last, on another clock [ns].
+
+        A thread may lose its processor between the readings of the two clocks: the closest of a few pairs counts, so that
+        the deadlines of an undisturbed clock stay a period apart.
+        """
+        closest_s, ahead_ns = float("inf"), 0
+        for _ in range(_READINGS):
+            before_s = time.monotonic()
+            there_ns = clock_ns()
+            apart_s = time.monotonic() - before_s
+            if apart_s < closest_s:
+                closest_s, ahead_ns = apart_s, there_ns - round((before_s + apart_s / 2) * 1e9)
+            if closest_s < self.period_s / 100:
+                break
+        return ahead_ns + round(self._deadline_s * 1e9)
 
 
 class Window:

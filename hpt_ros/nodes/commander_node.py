@@ -283,7 +283,7 @@ class CommanderNode(HptNode):
                 times.woke(late_s, self._commander.active)
             before = self._commander.state
             try:
-                self._tick(self._now_ns() - round(late_s * 1e9))
+                self._tick(self._pacer.deadline_ns(self._now_ns))
             except Exception as error:  # the thread must live: it owns the fault state and its reset
                 self.get_logger().fatal(f"control: {error!r}")
                 self._commander.fault(f"internal error: {error!r}")

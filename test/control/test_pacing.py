@@ -1,0 +1,34 @@
+import time
+from collections.abc import Callable
+from itertools import chain, repeat
+
+from hpt_ros.control.pacing import Pacer
+
+
+def stalling(stalls_s: list[float], ahead_ns: int) -> Callable[[], int]:
+    """A clock that is `ahead_ns` ahead; between its reading and the reader's next step the thread loses its processor."""
+    pauses = chain(stalls_s, repeat(0.0))
+
+    def read() -> int:
+        now_ns = time.monotonic_ns() + ahead_ns
+        time.sleep(next(pauses))
+        return now_ns
+
+    return read
+
+
+def test_a_stall_between_two_clocks_does_not_move_the_deadline() -> None:
+    pacer, ahead_ns = Pacer(100.0), 10**15
+    for stalls_s in ([], [0.1], [0.1, 0.1], [0.0, 0.1]):
+        pacer.wait()
+        expected_ns = round(pacer._deadline_s * 1e9) + ahead_ns
+        assert abs(pacer.deadline_ns(stalling(stalls_s, ahead_ns)) - expected_ns) < 20_000_000
+
+
+def test_deadlines_that_were_missed_are_skipped_and_counted() -> None:
+    pacer = Pacer(100.0)
+    pacer.wait()
+    time.sleep(0.05)
+    pacer.wait()
+    assert pacer.periods == 2
+    assert pacer.missed >= 4
