@@ -24,7 +24,7 @@ from hpt_ros.nodes.runtime import make_executor
 from hpt_ros.streams.cdr import header_stamp_ns
 
 _DEPTH = 100
-_DISCOVERY_S = 1.0
+_DISCOVERY_S = 6.0
 _ANSWER_S = 2.0
 
 
@@ -106,7 +106,7 @@ def _listen(node: NamespacedNode, embodiment: Embodiment, seconds: float) -> Liv
         specs.append(
             StreamSpec("robot_state", contract.topic, contract.msgtype, 0.0, round(contract.max_age_s * 1e9), 0)
         )
-    time.sleep(_DISCOVERY_S)
+    _discover(node, [spec.topic for spec in specs])
     ears = {spec.key: _Ear() for spec in specs}
     for spec in specs:
         _subscribe(node, spec, ears[spec.key])
@@ -119,6 +119,13 @@ def _listen(node: NamespacedNode, embodiment: Embodiment, seconds: float) -> Liv
         _controllers(node, embodiment),
         _health(embodiment, ears),
     )
+
+
+def _discover(node: NamespacedNode, topics: list[str]) -> None:
+    """Until every topic has a publisher, and for so long at most: a busy machine needs seconds to find them all."""
+    end_s = time.monotonic() + _DISCOVERY_S
+    while time.monotonic() < end_s and not all(node.get_publishers_info_by_topic(topic) for topic in topics):
+        time.sleep(0.1)
 
 
 def _subscribe(node: NamespacedNode, spec: StreamSpec, ear: _Ear) -> None:

@@ -40,8 +40,13 @@ def command_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
     Raises:
         StreamError: a name is missing, or a value is not finite.
     """
-    # A bag from before `intervention` ends one byte earlier: then it is false.
-    return _positions(raw + b"\0", COMMAND, "names", tuple(names))
+    try:
+        return _positions(raw, COMMAND, "names", tuple(names))
+    except StreamError as error:
+        try:  # from before `intervention` it ends one byte earlier: that is false
+            return _positions(raw + b"\0", COMMAND, "names", tuple(names))
+        except StreamError:
+            raise error from None
 
 
 def rgb_image(raw: bytes, msgtype: str) -> NDArray[np.uint8]:

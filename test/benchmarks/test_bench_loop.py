@@ -76,7 +76,5 @@ def test_a_short_phase_over_dds_reports_every_stage(monkeypatch: pytest.MonkeyPa
     assert rows["lead"]["p50_ms"] == 30.0
     assert {"sim", "commander", "policy", "load"} <= rows.keys()
     assert rows["load"]["cpu_percent"] > 0
-    assert [goal.what.partition(": ")[2] for goal in report.goals] == [
-        "lateness p99, ms",
-        "missed deadlines without an explanation",
-    ]
+    goals = {goal.what.partition(": ")[2] for goal in report.goals}
+    assert "missed deadlines without an explanation" in goals, "lateness is one where real-time priority is given"

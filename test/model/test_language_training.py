@@ -29,6 +29,9 @@ class Episode:
     start: int
     stop: int
     instruction: str
+    score: float = 1.0
+    task: str = "push"
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Demos:
     @property
     def state(self) -> NDArray[np.float32]:
         return np.random.default_rng(0).normal(0, 1, self.command.shape).astype(np.float32)
+
+    def decoded(self) -> Demos:
+        return self
 
     def window(self, i: int) -> Any:
         rows = self.embodiment.policy.action_horizon

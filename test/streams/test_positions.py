@@ -76,3 +76,12 @@ def test_what_is_refused_stays_refused(values: list[float]) -> None:
     with pytest.raises(StreamError):
         joint_positions(good[:-2], NAMES)
     assert joint_positions(good, NAMES).tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("padding", range(4))
+def test_a_command_ends_in_as_much_padding_as_the_middleware_likes(padding: int) -> None:
+    robot = synthetic.embodiment()
+    whole = synthetic.command(START_NS, robot, np.arange(8.0), source="teleop:" + "x" * padding)
+    before_interventions = whole[:-1]
+    for raw in (whole, before_interventions):
+        np.testing.assert_array_equal(command_positions(raw + bytes(padding), robot.action_names), np.arange(8.0))
