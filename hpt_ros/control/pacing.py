@@ -52,33 +52,51 @@ class Pacer:
 
 
 class Window:
-    """Values of the last `window_s` seconds with their percentiles and rate; one thread adds, any thread reads."""
+    """Values of the last `window_s` seconds with their percentiles and rate; one thread adds, any thread reads.
+
+    The lock is held for a copy at most: who adds must not wait for who sorts.
+    """
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._values: deque[tuple[float, float]] = deque()
         self._lock = threading.Lock()
+        self._sorted: tuple[tuple[float, float], list[float]] = ((0.0, 0.0), [])  # of the window between these times
 
     def add(self, value: float) -> None:
         """Add a value at the present time."""
         now = time.monotonic()
         with self._lock:
             self._values.append((now, value))
-            while self._values[0][0] < now - self._window_s:
-                self._values.popleft()
+            self._forget(now)
 
     def percentile(self, percent: float) -> float:
         """The nearest-rank percentile, 0.0 for an empty window."""
-        values = sorted(value for _, value in self._recent())
+        values = self._in_order()
         return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
 
     def rate_hz(self) -> float:
         """Values per second between the first and the last of the window."""
-        times = [stamp for stamp, _ in self._recent()]
-        span_s = times[-1] - times[0] if times else 0.0
-        return (len(times) - 1) / span_s if span_s > 0 else 0.0
-
-    def _recent(self) -> list[tuple[float, float]]:
-        horizon = time.monotonic() - self._window_s
         with self._lock:
-            return [item for item in self._values if item[0] >= horizon]
+            self._forget(time.monotonic())
+            count, span_s = len(self._values), self._values[-1][0] - self._values[0][0] if self._values else 0.0
+        return (count - 1) / span_s if span_s > 0 else 0.0
+
+    def _in_order(self) -> list[float]:
+        """Sorted once for all percentiles of one window."""
+        with self._lock:
+            self._forget(time.monotonic())
+            if not self._values:
+                return []
+            span = (self._values[0][0], self._values[-1][0])
+            known, ordered = self._sorted
+            if span == known:
+                return ordered
+            recent = list(self._values)
+        ordered = sorted([value for _, value in recent])
+        self._sorted = (span, ordered)
+        return ordered
+
+    def _forget(self, now_s: float) -> None:
+        while self._values and self._values[0][0] < now_s - self._window_s:
+            self._values.popleft()

@@ -2,7 +2,7 @@ import time
 from collections.abc import Callable
 from itertools import chain, repeat
 
-from hpt_ros.control.pacing import Pacer
+from hpt_ros.control.pacing import Pacer, Window
 
 
 def stalling(stalls_s: list[float], ahead_ns: int) -> Callable[[], int]:
@@ -32,3 +32,17 @@ def test_deadlines_that_were_missed_are_skipped_and_counted() -> None:
     pacer.wait()
     assert pacer.periods == 2
     assert pacer.missed >= 4
+
+
+def test_percentiles_are_those_of_the_values_that_are_still_in_the_window() -> None:
+    window = Window(0.2)
+    assert (window.percentile(50), window.rate_hz()) == (0.0, 0.0)
+    for value in (3.0, 1.0, 2.0):
+        window.add(value)
+    assert [window.percentile(p) for p in (0, 50, 100)] == [1.0, 2.0, 3.0]
+    window.add(9.0)
+    assert window.percentile(100) == 9.0
+    time.sleep(0.25)
+    assert (window.percentile(100), window.rate_hz()) == (0.0, 0.0)
+    window.add(4.0)
+    assert [window.percentile(p) for p in (0, 100)] == [4.0, 4.0]
