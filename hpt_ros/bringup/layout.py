@@ -110,7 +110,11 @@ _STANDIN = Process(
     "hpt_ros.standin.standin_node",
     {"embodiment": "embodiment", "task": "task", "seed": "seed"},
 )
+_REALTIME_PARAMETERS = {"realtime_priority": "realtime_priority", "lock_memory": "lock_memory"}
 _COMMANDER = Process("commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment"})
+_ARM_COMMANDER = Process(
+    "commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment", **_REALTIME_PARAMETERS}
+)
 _DEPLOYER = Process(
     "commander_node",
     "hpt_ros.nodes.commander_node",
@@ -120,6 +124,7 @@ _DEPLOYER = Process(
         "limits_fraction": "limits_fraction",
         "command_rate_hz": "command_rate_hz",
         "dry_run": "dry_run",
+        **_REALTIME_PARAMETERS,
     },
 )
 _VISUALISER = Process(
@@ -173,6 +178,12 @@ _THREADS = Argument("threads", "CPU threads of the inference", "1")
 _INSTRUCTION = Argument(
     "instruction", "what a policy with language is to do; empty: the only instruction that its checkpoint knows", ""
 )
+_REALTIME = (
+    Argument(
+        "realtime_priority", "SCHED_FIFO priority of the commander, 1 to 98 (hpt-ros doctor: permitted?); 0: off", "0"
+    ),
+    Argument("lock_memory", "true: the commander's memory is never paged out", "false"),
+)
 _BAGS = Argument("bags_dir", "folder that episodes are written below, as <bags_dir>/<task>/<stamp>_<n>", "bags")
 
 POLICY_ALONE = Layout(
@@ -212,6 +223,7 @@ LAYOUTS = {
                 Argument(
                     "limits_fraction", "share of the embodiment's speed limits; 0.3 is good for first runs", "1.0"
                 ),
+                *_REALTIME,
                 Argument("dry_run", "true: everything but the commands, to arm and gripper alike", "false"),
                 Argument("visualise", "true: what the policy intends, as topics for RViz and Foxglove", "false"),
                 Argument("annotate", "true: what the network sees, as images (visualise; needs cv_bridge)", "false"),
@@ -240,8 +252,9 @@ LAYOUTS = {
                 Argument("task", "task of the episodes that a button starts; empty: that of the last one", ""),
                 Argument("instruction", "instruction of the episodes that a button starts", ""),
                 Argument("operator", "who demonstrates, for the episodes that a button starts", ""),
+                *_REALTIME,
             ),
-            (_COMMANDER, _RECORDER, _BUTTONS),
+            (_ARM_COMMANDER, _RECORDER, _BUTTONS),
         ),
         Layout(
             "demo",
@@ -270,8 +283,9 @@ LAYOUTS = {
                 _NAMESPACE,
                 Argument("rate_hz", "chunks per second of the device", "30.0"),
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
+                *_REALTIME,
             ),
-            (_COMMANDER, _TELEOP, _RECORDER),
+            (_ARM_COMMANDER, _TELEOP, _RECORDER),
         ),
         Layout(
             "standin",
@@ -286,8 +300,9 @@ LAYOUTS = {
                 _EMBODIMENT,
                 _NAMESPACE,
                 Argument("bags_dir", "folder that trials are recorded below; empty: no recorder", "trials"),
+                *_REALTIME,
             ),
-            (_COMMANDER, _RECORDER),
+            (_ARM_COMMANDER, _RECORDER),
         ),
     )
 }

@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from hpt_ros.cli import machine
 from hpt_ros.cli.finding import Finding
 from hpt_ros.cli.output import console
 from hpt_ros.embodiment import load_embodiment, presets
@@ -41,10 +42,10 @@ def doctor(
     for column in ("", "check", "seen", "to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]missing[/]"
+        mark = "[green]ok[/]" if finding.ok else "[red]missing[/]" if finding.fails else "[yellow]better[/]"
         table.add_row(mark, finding.name, escape(finding.seen), "" if finding.ok else escape(finding.remedy))
     console.print(table)
-    return 0 if all(f.ok for f in findings) else 1
+    return 1 if any(f.fails for f in findings) else 0
 
 
 def _live(embodiment: str, seconds: float, domain: int | None, namespace: str) -> list[Finding]:
@@ -87,8 +88,7 @@ def _torch() -> Finding:
         return finding
     import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return Finding(finding.name, True, f"torch {torch.__version__} on {device}")
+    return Finding(finding.name, True, f"torch {torch.__version__}")
 
 
 def _ros() -> Finding:
@@ -148,13 +148,6 @@ def _shared_memory() -> Finding:
     )
 
 
-def _realtime() -> Finding:
-    """Optional, hence never missing; without it a busy machine delays commands."""
-    from hpt_ros.control.realtime import permissions
-
-    return Finding("realtime (optional)", True, permissions())
-
-
 def _domain() -> Finding:
     from hpt_ros.bringup.attach import join
     from hpt_ros.bringup.domain import domain_in_use
@@ -167,7 +160,14 @@ def _domain() -> Finding:
     return Finding("ROS domain", True, f"{domain}: {state}")
 
 
-MACHINE_CHECKS: tuple[Callable[[], Finding], ...] = (_machine, _torch, _shared_memory)
+MACHINE_CHECKS: tuple[Callable[[], Finding], ...] = (
+    _machine,
+    _shared_memory,
+    machine.processor_clock,
+    machine.realtime_priority,
+    machine.locked_memory,
+    machine.gpu,
+)
 """Of the machine that commands a robot."""
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
@@ -180,5 +180,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _disk,
     _shared_memory,
     _domain,
-    _realtime,
+    machine.processor_clock,
+    machine.realtime_priority,
+    machine.locked_memory,
+    machine.gpu,
 )

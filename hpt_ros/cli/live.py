@@ -46,6 +46,11 @@ def _stream(stream: StreamFacts) -> Finding:
             "check the network, the ROS domain and QoS overrides",
         )
     seen += f", {stream.age_s[1] * 1e3:.0f} ms old at the most"
+    if stream.disordered:
+        seen += f", {stream.disordered} stamps not newer than the one before"
+        return Finding(
+            name, False, seen, "make the driver stamp each sample once, when it is taken; or one driver hangs"
+        )
     if stream.rate_hz < _ENOUGH * spec.rate_hz:
         remedy = (
             f"{spec.rate_hz:g} Hz are expected: check the driver's rate, cable and network, or correct the embodiment"
@@ -81,7 +86,15 @@ def _command(embodiment: Embodiment, facts: LiveFacts) -> Finding:
         )
     if not facts.command_subscribers:
         return Finding(name, False, "nobody listens", "load and start the controller, or correct command.topic")
-    return Finding(name, True, f"heard by {', '.join(facts.command_subscribers)}")
+    backend, sent = embodiment.command.backend, facts.command_type
+    for listener in facts.command_subscribers:
+        if listener.msgtype != sent:
+            remedy = f"{backend} sends {sent}, which never reaches it: correct command.backend or command.topic"
+            return Finding(name, False, f"{listener.name} takes {listener.msgtype}", remedy)
+        if listener.transient_local:
+            remedy = "commands are volatile, and never reach it: make its subscription volatile"
+            return Finding(name, False, f"{listener.name} asks for transient local durability", remedy)
+    return Finding(name, True, f"heard by {', '.join(listener.name for listener in facts.command_subscribers)}")
 
 
 def _controllers(embodiment: Embodiment, facts: LiveFacts) -> Finding:

@@ -7,14 +7,15 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpt_ros.errors import HptRosError
 
 HIGHEST_PRIORITY = 98  # of what a node may ask for: 99 is the kernel's own threads'
 _LOCK_ALL = 1 | 2  # MCL_CURRENT | MCL_FUTURE
-_GROUP_FILE = "/etc/security/limits.d/realtime.conf"
+_CAP_IPC_LOCK = 14  # linux/capability.h; its owner is not bound by RLIMIT_MEMLOCK
+GROUP_FILE = "/etc/security/limits.d/realtime.conf"
 
 
 class RealtimeRefused(HptRosError):
@@ -37,7 +38,7 @@ def run_first(thread: threading.Thread, priority: int) -> None:
     except (OSError, AttributeError) as error:  # AttributeError: not Linux
         raise RealtimeRefused(
             f"realtime_priority {priority}: not permitted ({error})",
-            f"add `@realtime - rtprio {HIGHEST_PRIORITY}` to {_GROUP_FILE}, join that group and log in again; or leave realtime_priority at 0",
+            f"add `@realtime - rtprio {HIGHEST_PRIORITY}` to {GROUP_FILE}, join that group and log in again; or leave realtime_priority at 0",
         ) from error
 
 
@@ -51,30 +52,47 @@ def lock_memory() -> None:
     if libc.mlockall(_LOCK_ALL) != 0:
         raise RealtimeRefused(
             f"lock_memory: not permitted ({os.strerror(ctypes.get_errno())})",
-            f"add `@realtime - memlock unlimited` to {_GROUP_FILE}, join that group and log in again; or leave lock_memory off",
+            f"add `@realtime - memlock unlimited` to {GROUP_FILE}, join that group and log in again; or leave lock_memory off",
         )
 
 
 def permissions() -> str:
     """What this user may ask for, and how the processor's clock is governed, in a line."""
-    highest = resource.getrlimit(resource.RLIMIT_RTPRIO)[0] if os.geteuid() else HIGHEST_PRIORITY
-    memory = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    highest, memory = fifo_permitted(), memory_lock_limit()
     parts = [
-        f"SCHED_FIFO up to {highest}"
-        if highest > 0 and _fifo_works(min(highest, HIGHEST_PRIORITY))
-        else "no SCHED_FIFO",
-        "memory lock unlimited" if memory == resource.RLIM_INFINITY else f"memory lock up to {memory / 1e6:.0f} MB",
-        f"processor governor {governor() or 'unknown'}",
+        f"SCHED_FIFO up to {highest}" if highest else "no SCHED_FIFO",
+        "memory lock unlimited" if memory is None else f"memory lock up to {memory / 1e6:.0f} MB",
+        f"processor governor {', '.join(sorted(set(governors()))) or 'unknown'}",
     ]
     return ", ".join(parts)
 
 
-def governor() -> str:
-    """How the first processor's clock is governed; empty if the system does not say."""
-    try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
-    except OSError:
-        return ""
+def fifo_permitted() -> int:
+    """The highest `realtime_priority` that this user gets; 0: none."""
+    highest = resource.getrlimit(resource.RLIMIT_RTPRIO)[0] if os.geteuid() else HIGHEST_PRIORITY
+    if highest == resource.RLIM_INFINITY:
+        highest = HIGHEST_PRIORITY
+    highest = min(highest, HIGHEST_PRIORITY)
+    return highest if highest > 0 and _fifo_works(highest) else 0
+
+
+def memory_lock_limit() -> int | None:
+    """How many bytes this user may lock; None: all."""
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return None if limit == resource.RLIM_INFINITY or _has_capability(_CAP_IPC_LOCK) else limit
+
+
+def governors(root: Path = Path("/sys/devices/system/cpu")) -> list[str]:
+    """How each processor's clock is governed; empty if the system does not say."""
+    return [path.read_text().strip() for path in sorted(root.glob("cpu[0-9]*/cpufreq/scaling_governor"))]
+
+
+def _has_capability(number: int) -> bool:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        effective = next(line for line in lines if line.startswith("CapEff:"))
+        return bool(int(effective.split()[1], 16) >> number & 1)
+    return False
 
 
 def _fifo_works(priority: int) -> bool:

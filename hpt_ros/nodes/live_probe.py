@@ -11,13 +11,14 @@ from importlib import import_module
 from typing import Any
 
 import rclpy
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.embodiment import Embodiment, StreamSpec
 from hpt_ros.errors import StreamError
+from hpt_ros.nodes.backends.arm import command_type
 from hpt_ros.nodes.messages import message_class
 from hpt_ros.nodes.namespace import NamespacedNode
 from hpt_ros.nodes.runtime import make_executor
@@ -30,7 +31,10 @@ _ANSWER_S = 2.0
 
 @dataclass(frozen=True)
 class StreamFacts:
-    """One topic as heard. `age_s` is receipt minus stamp, at the least and at the most; None: no message or no stamp."""
+    """One topic as heard. `age_s` is receipt minus stamp, at the least and at the most; None: no message or no stamp.
+
+    `disordered` counts stamps that are not newer than the one before.
+    """
 
     spec: StreamSpec
     publishers: tuple[str, ...]
@@ -39,6 +43,16 @@ class StreamFacts:
     rate_hz: float
     age_s: tuple[float, float] | None
     unstamped: int
+    disordered: int = 0
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who subscribes to the commands: for messages of which type, and whether it asks for transient local durability."""
+
+    name: str
+    msgtype: str
+    transient_local: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,8 @@ class LiveFacts:
 
     streams: tuple[StreamFacts, ...]
     command_publishers: tuple[str, ...]
-    command_subscribers: tuple[str, ...]
+    command_subscribers: tuple[Listener, ...]
+    command_type: str
     controllers: dict[str, str] | None
     health: RobotHealth | None
 
@@ -56,7 +71,8 @@ class _Ear:
     """Counts one stream."""
 
     def __init__(self) -> None:
-        self.received = self.unstamped = 0
+        self.received = self.unstamped = self.disordered = 0
+        self._stamp_ns = 0
         self.first_s = self.last_s = 0.0
         self.ages_s: list[float] = []
         self.newest: bytes = b""
@@ -67,9 +83,13 @@ class _Ear:
         self.received += 1
         self.newest = raw
         try:
-            self.ages_s.append((now_ns() - header_stamp_ns(raw)) * 1e-9)
+            stamp_ns = header_stamp_ns(raw)
         except StreamError:
             self.unstamped += 1
+            return
+        self.ages_s.append((now_ns() - stamp_ns) * 1e-9)
+        self.disordered += stamp_ns <= self._stamp_ns
+        self._stamp_ns = max(stamp_ns, self._stamp_ns)
 
     @property
     def rate_hz(self) -> float:
@@ -115,7 +135,8 @@ def _listen(node: NamespacedNode, embodiment: Embodiment, seconds: float) -> Liv
     return LiveFacts(
         tuple(_facts(node, spec, ears[spec.key]) for spec in specs),
         _names(node.get_publishers_info_by_topic(topic)),
-        _names(node.get_subscriptions_info_by_topic(topic)),
+        _listeners(node.get_subscriptions_info_by_topic(topic)),
+        command_type(embodiment),
         _controllers(node, embodiment),
         _health(embodiment, ears),
     )
@@ -155,11 +176,23 @@ def _facts(node: NamespacedNode, spec: StreamSpec, ear: _Ear) -> StreamFacts:
         ear.rate_hz,
         (min(ear.ages_s), max(ear.ages_s)) if ear.ages_s else None,
         ear.unstamped,
+        ear.disordered,
     )
 
 
 def _names(infos: Any) -> tuple[str, ...]:
-    return tuple(sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos))
+    return tuple(sorted(_name(info) for info in infos))
+
+
+def _name(info: Any) -> str:
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+
+
+def _listeners(infos: Any) -> tuple[Listener, ...]:
+    return tuple(
+        Listener(_name(info), info.topic_type, info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL)
+        for info in infos
+    )
 
 
 def _controllers(node: NamespacedNode, embodiment: Embodiment) -> dict[str, str] | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hpt_ros.control.realtime import permissions
+from hpt_ros.control.realtime import governors, permissions
 
 CODE = """
 import os, threading
@@ -65,3 +66,12 @@ def test_the_permissions_fit_in_a_line() -> None:
     assert "memory lock" in text
     assert "governor" in text
     assert os.sched_getscheduler(0) == os.SCHED_OTHER, "looking changes nothing"
+
+
+def test_governors_are_those_of_every_processor(tmp_path: Path) -> None:
+    assert governors(tmp_path) == []
+    for processor, text in ((0, "performance"), (1, "powersave")):
+        folder = tmp_path / f"cpu{processor}" / "cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_governor").write_text(f"{text}\n")
+    assert governors(tmp_path) == ["performance", "powersave"]

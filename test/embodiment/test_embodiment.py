@@ -23,6 +23,16 @@ def test_presets_load_and_survive_a_round_trip(name):
     assert embodiment_from(embodiment_to(embodiment)) == embodiment
 
 
+@pytest.mark.parametrize("name", [name for name in presets() if not load_embodiment(name).simulated])
+def test_presets_of_real_robots_see_a_hanging_camera_and_a_table(name):
+    robot = load_embodiment(name)
+    assert all(0 < camera.timing.frozen_after_s <= 1 for camera in robot.cameras)
+    assert robot.safety.table_z_m == 0.0
+    for stream in (robot.joints, robot.gripper, *robot.cameras):  # one lost sample is no stop
+        timing = stream.timing
+        assert timing.max_age_s >= timing.allowance_s + 3 / timing.rate_hz
+
+
 def test_streams_stand_in_the_order_of_the_tensors():
     keys = [spec.key for spec in load_embodiment("sim_panda").streams()]
     assert keys == ["joints", "gripper", "camera.front", "camera.wrist"]

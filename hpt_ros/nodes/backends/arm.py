@@ -160,6 +160,12 @@ def make_arm_backend(node: Node, embodiment: Embodiment) -> ArmBackend:
     return _BACKENDS[embodiment.command.backend](node, embodiment)
 
 
+def command_type(embodiment: Embodiment) -> str:
+    """What that back-end sends, as graph tools name it: trajectory_msgs/msg/JointTrajectory."""
+    kind: Any = _BACKENDS[embodiment.command.backend]
+    return f"{kind.message_class.__module__.partition('.')[0]}/msg/{kind.message_class.__name__}"
+
+
 def _require_simulated(embodiment: Embodiment, consequence: str) -> None:
     check(
         embodiment.simulated or embodiment.command.unbraked,
