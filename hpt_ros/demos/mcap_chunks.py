@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import struct
 from bisect import bisect_left
 from collections.abc import Collection, Generator, Mapping
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
-from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress, read_exact
+from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 
 if TYPE_CHECKING:
     from rosbags.rosbag2.reader import ReaderProtocol
@@ -54,9 +56,8 @@ class ChunkReader(McapReader):
             yield connection, log_ns, data
 
     def _records(self, chunk: ChunkInfo, wanted: Mapping[int, Connection], start: int, stop: int) -> list[_Placed]:
-        assert self.bio
-        place = self.bio.seek(chunk.chunk_start_offset)
-        record = memoryview(read_exact(self.bio, chunk.chunk_length))
+        place = chunk.chunk_start_offset
+        record = self._mapped(place, chunk.chunk_length)
         (crc,) = struct.unpack_from("<I", record, _CRC_AT)
         content = record[_COMPRESSION_AT + 4 + len(chunk.compression) + 8 :][: chunk.compressed_size]
         records = decompress(content, chunk.compression, chunk.uncompressed_size, crc)  # type: ignore[arg-type]
@@ -74,6 +75,16 @@ class ChunkReader(McapReader):
                 data = view[body + _MESSAGE.size : at]
                 found.append((log_ns, place, connection, bytes(data) if len(data) < _VIEW_BYTES else data))
         return found  # type: ignore[return-value]
+
+    def _mapped(self, start: int, length: int) -> memoryview:
+        """Bytes of the file, read when they are looked at: of most images, nothing but the header is."""
+        assert self.bio
+        number = self.bio.fileno()
+        if start + length > os.fstat(number).st_size:
+            raise ReaderError(f"the file ends within the chunk at byte {start}")
+        before = start % mmap.ALLOCATIONGRANULARITY
+        pages = mmap.mmap(number, before + length, access=mmap.ACCESS_READ, offset=start - before)
+        return memoryview(pages)[before:]
 
 
 class _DirectoryReader(DirectoryReader):

@@ -52,7 +52,7 @@ def same_payload(first: bytes, second: bytes) -> bool:
 
 
 def _stamp_layout(raw: bytes) -> struct.Struct:
-    layout = _STAMP_BY_ENCAPSULATION.get(raw[:2])
+    layout = _STAMP_BY_ENCAPSULATION.get(bytes(raw[:2]))  # the hash of a view would be of all that it views
     if layout is None or len(raw) < 12:
         raise StreamError(f"{len(raw)} bytes starting with {raw[:4].hex(' ')!r} are not a CDR message with a header")
     return layout

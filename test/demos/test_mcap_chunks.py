@@ -80,3 +80,13 @@ def test_a_message_that_reaches_past_its_chunk_is_refused(tmp_path) -> None:
         path.write_bytes(whole[: record + 1] + length.to_bytes(8, "little") + whole[record + 9 :])
         with pytest.raises(ReaderError, match="does not fit into its chunk"):
             read(FastReader, path, ("/a",))
+
+
+def test_a_file_that_was_cut_off_after_it_was_opened_is_refused(tmp_path) -> None:
+    path = tmp_path / "bag.mcap"
+    write(path, 1, CompressionType.NONE)
+    with FastReader(path) as reader:
+        found = reader.messages(reader.connections)
+        path.write_bytes(path.read_bytes()[:2000])
+        with pytest.raises(ReaderError, match="the file ends within the chunk at byte"):
+            list(found)
