@@ -93,7 +93,7 @@ def record(
             done = len(committed(bags / task))
         else:
             person = Job(task, instruction, operator or getpass.getuser(), episodes, bags / task)
-            hands = Hands(bindings, cue, _new_scene(session, task, seed, done) if sim else lambda: None)
+            hands = Hands(bindings, cue, _new_scene(session, task, seed, done) if sim else lambda: "")
             done = record_person(session, person, done, hands, guard)
     console.print(f"{done} episodes in {bags / task}")
 
@@ -158,17 +158,19 @@ def _stopped(session: Session) -> str:
     return f"{status.state}: {status.reason}" if status.state in ("IDLE", "HOLDING", "FAULT") else ""
 
 
-def _new_scene(session: Session, task: str, seed: int, done: int) -> Callable[[], None]:
-    """What precedes a start by hand: the next scene, and an engaged commander."""
+def _new_scene(session: Session, task: str, seed: int, done: int) -> Callable[[], str]:
+    """What precedes a start by hand: the next scene, which is noted, and an engaged commander."""
     for name in ("sim", "commander"):
         session.wait_for_status(name)
     scenes = _scenes(task, seed, done)
     console.print(f"teleoperate in ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}")
 
-    def prepare() -> None:
+    def prepare() -> str:
+        scene = next(scenes)
         session.release()
-        session.reset_scene(task, next(scenes))
+        session.reset_scene(task, scene)
         session.engage()
+        return scene_note(scene)
 
     return prepare
 

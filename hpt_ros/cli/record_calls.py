@@ -59,8 +59,9 @@ class Guard:
 class Calls:
     """The recorder's services, one call at a time in a thread of its own; a context manager."""
 
-    def __init__(self, session: Session, job: Job, guard: Guard, prepare: Callable[[], object]) -> None:
+    def __init__(self, session: Session, job: Job, guard: Guard, prepare: Callable[[], str]) -> None:
         self._session, self._job, self._guard, self._prepare = session, job, guard, prepare
+        self._scene = ""
         self._worker = ThreadPoolExecutor(1, "recorder-calls")
         self._answer: Future[tuple[str, str]] | None = None
 
@@ -87,7 +88,8 @@ class Calls:
             )
             self._answer = self._worker.submit(self._start, start)
         elif request is Request.STOP:
-            stop = StopEpisode.Request(score=operator.score, note=operator.note, termination="operator")
+            note = "; ".join(filter(None, (self._scene, operator.note)))
+            stop = StopEpisode.Request(score=operator.score, note=note, termination="operator")
             self._answer = self._worker.submit(self._call, StopEpisode, request, stop, _STOP_TIMEOUT_S)
         else:
             self._answer = self._worker.submit(self._call, Trigger, request, Trigger.Request())
@@ -104,7 +106,7 @@ class Calls:
         return answer.result()
 
     def _start(self, start: Any) -> tuple[str, str]:
-        self._prepare()
+        self._scene = self._prepare()
         return self._call(StartEpisode, Request.START, start)
 
     def _call(self, service: Any, request: Request, content: Any, timeout_s: float = 10.0) -> tuple[str, str]:

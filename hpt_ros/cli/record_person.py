@@ -29,11 +29,12 @@ _SAVED = (Outcome.SAVED, Outcome.SAVED_PARTIAL, Outcome.SAVED_FAIL)
 
 @dataclass(frozen=True)
 class Hands:
-    """How the person acts and hears; `prepare` is called before each start, e.g. to reset a simulated scene."""
+    """How the person acts and hears; `prepare` is called before each start, e.g. to reset a simulated scene, and says what
+    the episode's note begins with."""
 
     bindings: KeyBindings
     cue: CueKind
-    prepare: Callable[[], object]
+    prepare: Callable[[], str]
 
 
 def record_person(session: Session, job: Job, done: int, hands: Hands, guard: Guard) -> int:

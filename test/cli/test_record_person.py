@@ -17,8 +17,10 @@ from pseudo_terminal import Terminal, terminal
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 
 from hpt_ros.cli.record import committed
+from hpt_ros.cli.record_calls import Calls, Guard, Job
 from hpt_ros.nodes.session import Session
-from hpt_ros.recording.metadata import EpisodeMetadata
+from hpt_ros.recording.metadata import EpisodeMetadata, scene_note
+from hpt_ros.recording.operator import Event, Operator, Request
 
 _COMMAND = ["-m", "hpt_ros.cli.main", "record", "--task", "reach", "--bags", "bags", "--operator", "ada"]
 _PATH = r"(\S*bags/reach/[\w.-]+)"
@@ -95,6 +97,31 @@ def test_a_whole_session(person: Terminal, tmp_path: Path) -> None:
     person.expect("1 episodes in bags/reach")
     assert committed(tmp_path / "bags" / "reach") == [half]
     assert second != third
+
+
+def test_the_scene_of_a_simulated_episode_is_noted_with_what_the_person_noted() -> None:
+    asked: list[object] = []
+
+    class Answering:
+        def call(self, service, name, content, timeout_s):
+            asked.append(content)
+            return service.Response()
+
+    scenes = iter((7, 12))
+    job = Job("reach", "", "ada", 2, Path("bags/reach"))
+    with Calls(Answering(), job, Guard(), lambda: scene_note(next(scenes))) as calls:  # type: ignore[arg-type]
+        for note in ("", "slipped once"):
+            operator = Operator(target=2)
+            operator.note = note
+            for event, request in ((Event.START, Request.START), (Event.SUCCESS, Request.STOP)):
+                operator.press(event)
+                calls.send(request, operator, 2)
+                while calls.take() is None:
+                    pass
+                operator.granted("bags/reach/one", "", 0.0)
+                operator.note = note
+    notes = [stop.note for stop in asked[1::2]]  # type: ignore[attr-defined]
+    assert notes == ["scene seed 7", "scene seed 12; slipped once"]
 
 
 def test_the_screen_shows_what_matters_and_the_keys_of_the_moment(person: Terminal) -> None:
