@@ -126,6 +126,13 @@ def messages(robot: Embodiment, seconds: float, joints_hz: float = 200.0) -> Ite
     yield from sorted(produced, key=lambda item: item[1])
 
 
+def taken_over(stream: Iterator[tuple[str, int, bytes]], from_ms: int, to_ms: int) -> Iterator[tuple[str, int, bytes]]:
+    """The same episode with the commands stamped from, up to but not including, marked as a person's who took over."""
+    for key, stamp_ns, raw in stream:
+        taken = key == "command" and from_ms * MS <= stamp_ns - START_NS < to_ms * MS
+        yield key, stamp_ns, raw[:-1] + b"\1" if taken else raw  # the flag is the last field
+
+
 def _message(robot: Embodiment, key: str, stamp: int, number: int) -> bytes:
     count = len(robot.joints.names)
     if key == "joints":

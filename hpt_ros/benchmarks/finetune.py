@@ -62,6 +62,7 @@ class _Set:
     command: NDArray[np.float32]
     images: dict[str, NDArray[np.uint8]]
     depth: dict[str, NDArray[np.uint16]]
+    intervention: None = None
 
     def window(self, i: int) -> Any:
         raise AssertionError("the features are known: no window is read")

@@ -15,7 +15,7 @@ from hpt_ros.demos.stamps import Stamped
 from hpt_ros.embodiment import Camera, Embodiment
 from hpt_ros.errors import DataError, StreamError
 from hpt_ros.streams import PATIENCE_NS, Observation, Observer, StaleStreamError, StreamBuffer, header_stamp_ns
-from hpt_ros.streams.decode import camera_frame, command_positions
+from hpt_ros.streams.decode import camera_frame, command_positions, is_intervention
 
 COMMAND_KEY = "command"
 
@@ -31,11 +31,13 @@ class Row:
     """One tick: the observation (one sample of history) and the command in force, float32 (A,), with its age [ns].
 
     With labels from the state, `command` is the measured state at the tick, and its age that of the joints' sample.
+    `intervention`: a person's command though a policy ran.
     """
 
     observation: Observation
     command: NDArray[np.float32]
     command_age_ns: int
+    intervention: bool = False
 
 
 def align(messages: Iterable[tuple[str, bytes]], embodiment: Embodiment, from_state: bool = False) -> Iterator[Row]:
@@ -143,14 +145,14 @@ class Aligner:
             self._first_ns = tick_ns
         return Row(observation, *label)
 
-    def _label(self, tick_ns: int, observation: Observation) -> tuple[NDArray[np.float32], int] | None:
+    def _label(self, tick_ns: int, observation: Observation) -> tuple[NDArray[np.float32], int, bool] | None:
         if self._from_state:
-            return observation.state[-1], observation.ages_ns["joints"]
+            return observation.state[-1], observation.ages_ns["joints"], False
         command = self._commands.at_or_before(tick_ns)
         if command is None:
             return None
         target = command_positions(command.raw, self._embodiment.command_names).astype(np.float32)
-        return target, tick_ns - command.stamp_ns
+        return target, tick_ns - command.stamp_ns, is_intervention(command.raw)
 
     def _nothing(self) -> DataError:
         absent = [key for key in self._allowances if key not in self._first_stamps]

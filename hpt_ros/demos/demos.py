@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.actions import action_space
 from hpt_ros.demos.frames import EncodedFrames, Form, Frames
 from hpt_ros.demos.pixels import cached_pixels
-from hpt_ros.demos.store import FORMAT_VERSION, INDEX
+from hpt_ros.demos.store import FORMAT_VERSION, INDEX, READABLE_VERSIONS
 from hpt_ros.embodiment import Camera, Embodiment, embodiment_from, fingerprint
 from hpt_ros.errors import ConfigError, DataError
 
@@ -42,6 +42,7 @@ class Window(NamedTuple):
     depth: depth camera -> uint16 (T, H, W) [mm], 0 where nothing was measured.
     action: float32 (H, A), row i is the command in force i + 1 periods later, as the embodiment's kind of action.
     valid: bool (H,), False where the episode has ended and the last command is repeated.
+    intervention: bool (H,), True where the command is a person's though a policy ran; None where the set does not tell.
     """
 
     state: NDArray[np.float32]
@@ -49,6 +50,7 @@ class Window(NamedTuple):
     depth: dict[str, NDArray[np.uint16]]
     action: NDArray[np.float32]
     valid: NDArray[np.bool_]
+    intervention: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Demos:
 
     state: float32 (N, S); command: float32 (N, C), joints and gripper in force at the tick; tick_ns: int64 (N,); images: camera -> uint8
     (N, H, W, 3), RGB; depth: depth camera -> uint16 (N, H, W) [mm]. statistics: `["state" | "command"]["min" | "max" | "mean" | "std"]` -> one number per column. files_sha256: camera -> hash of its image files.
+    intervention: bool (N,), the command at the tick is a person's though a policy ran; None where that is not known.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Demos:
     depth: dict[str, NDArray[np.uint16]]
     episode_of: NDArray[np.int64]
     files_sha256: dict[str, str] = field(default_factory=dict)
+    intervention: NDArray[np.bool_] | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> Demos:
@@ -83,7 +87,7 @@ class Demos:
         path = Path(path)
         try:
             index = json.loads((path / INDEX).read_text())
-            if index["format"] != FORMAT_VERSION:
+            if index["format"] not in READABLE_VERSIONS:
                 raise DataError(
                     f"{path}: format {index['format']}, expected {FORMAT_VERSION}: another version of hpt_ros wrote it",
                     f"convert the bags again: hpt-ros convert BAGS --out {path} --overwrite",
@@ -105,6 +109,7 @@ class Demos:
                 depth={c.name: np.load(path / "depth" / f"{c.name}.npy", mmap_mode="r") for c in embodiment.depth},
                 episode_of=np.repeat(np.arange(len(episodes)), [e.stop - e.start for e in episodes]),
                 files_sha256={name: about["sha256"] for name, about in index["images"].items() if "sha256" in about},
+                intervention=_interventions(path / "intervention.npy"),
             )
         except FileNotFoundError as error:
             raise DataError(f"{path}: no {Path(error.filename).name}", "convert bags with `hpt-ros convert`") from error
@@ -117,7 +122,7 @@ class Demos:
         return len(self.state)
 
     def __getitem__(self, i: int) -> dict[str, NDArray[Any]]:
-        """The window at tick `i` as named arrays: `state`, `image.<camera>`, `depth.<camera>`, `action`, `valid`."""
+        """The window at tick `i` as named arrays: `state`, `image.<camera>`, `depth.<camera>`, `action`, `valid`, `intervention` where it is known."""
         window = self.window(range(len(self))[i])
         return {
             "state": window.state,
@@ -125,6 +130,7 @@ class Demos:
             **{f"depth.{name}": maps for name, maps in window.depth.items()},
             "action": window.action,
             "valid": window.valid,
+            **({} if window.intervention is None else {"intervention": window.intervention}),
         }
 
     def window(self, i: int) -> Window:
@@ -140,6 +146,7 @@ class Demos:
             depth={name: np.asarray(frames[past]) for name, frames in self.depth.items()},
             action=action_space(self.embodiment).encode(self.command[future], self.state[i]),
             valid=valid,
+            intervention=None if self.intervention is None else self.intervention[future],
         )
 
     def pixels(self, camera: str) -> NDArray[np.uint8]:
@@ -164,9 +171,14 @@ class Demos:
 
     def _check(self) -> None:
         frames = [len(x) for x in self.images.values()] + [len(x) for x in self.depth.values()]
-        lengths = {len(self.command), len(self.tick_ns), len(self.episode_of), *frames}
+        flags = self.tick_ns if self.intervention is None else self.intervention
+        lengths = {len(self.command), len(self.tick_ns), len(self.episode_of), len(flags), *frames}
         if lengths - {len(self)} or self.fingerprint != fingerprint(self.embodiment):
             raise DataError(f"{self.path}: the parts do not belong together", "convert the bags again")
+
+
+def _interventions(path: Path) -> NDArray[np.bool_] | None:
+    return np.load(path) if path.exists() else None
 
 
 def _frames(path: Path, camera: Camera, form: Form) -> Frames:

@@ -70,7 +70,7 @@ class _Exporter:
         self._root = root
         self._fps = v3.frames_per_second(demos.embodiment)
         self._video = video
-        self.features = v3.features(demos.embodiment, video)
+        self.features = v3.features(demos.embodiment, video, demos.intervention is not None)
         self._instructions = list(dict.fromkeys(_instruction(e) for e in demos.episodes))
         self._images = {camera: ImageStats() for camera in demos.images}
         self._vectors: list[dict[str, NDArray[Any]]] = []
@@ -111,11 +111,13 @@ class _Exporter:
         demos, episode = self._demos, self._demos.episodes[number]
         rows = np.arange(episode.start, episode.stop)
         count = len(rows)
+        flags = {} if demos.intervention is None else {v3.INTERVENTION: demos.intervention[rows]}
         return {
             v3.STATE: demos.state[rows],
             v3.ACTION: demos.command[np.minimum(rows + 1, episode.stop - 1)],
             v3.COMMAND: demos.command[rows],
             v3.TICK: demos.tick_ns[rows],
+            **flags,
             "timestamp": (np.arange(count) / self._fps).astype(np.float32),
             "frame_index": np.arange(count),
             "episode_index": np.full(count, number),

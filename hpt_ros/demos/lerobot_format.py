@@ -10,7 +10,8 @@ meta/hpt_ros.json                            ours: embodiment and origin of the 
 
 `action` of frame i is what the arm does next: the command in force at frame i + 1, in the last frame of an episode the
 last command again. So the rows of LeRobot's action chunk are the rows of a `Window`. `command` is the command in force at
-the frame, which makes the way back exact. `tick_ns`, `command` and `depth.*` have names that LeRobot's policies pass over.
+the frame, which makes the way back exact. `tick_ns`, `command`, `intervention` and `depth.*` have names that LeRobot's
+policies pass over.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ STATE = "observation.state"
 ACTION = "action"
 COMMAND = "command"
 TICK = "tick_ns"
+INTERVENTION = "intervention"
 PACKAGES = "pyarrow"
 PURPOSE = "the LeRobot format"
 
@@ -68,8 +70,8 @@ def frames_per_second(embodiment: Embodiment) -> int:
     return int(rate_hz)
 
 
-def features(embodiment: Embodiment, video: bool) -> dict[str, dict[str, Any]]:
-    """The `features` of info.json; cameras are videos or images."""
+def features(embodiment: Embodiment, video: bool, interventions: bool) -> dict[str, dict[str, Any]]:
+    """The `features` of info.json; cameras are videos or images. `interventions`: whether they are known."""
     found: dict[str, dict[str, Any]] = {
         STATE: _vector("float32", embodiment.state_names),
         ACTION: _vector("float32", embodiment.command_names),
@@ -84,6 +86,8 @@ def features(embodiment: Embodiment, video: bool) -> dict[str, dict[str, Any]]:
     for depth in embodiment.depth:
         found[depth_key(depth.name)] = {"dtype": "uint16", "shape": list(depth.size_px), "names": ["height", "width"]}
     found[TICK] = _scalar("int64")
+    if interventions:
+        found[INTERVENTION] = _scalar("bool")
     found["timestamp"] = _scalar("float32")
     return found | {key: _scalar("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
 

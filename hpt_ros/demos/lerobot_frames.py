@@ -51,7 +51,7 @@ class FrameReader:
         keys = {"episode_index", mapped.state.key, mapped.action.key, *mapped.images.values(), *mapped.depth.values()}
         keys -= set(self._videos)
         keys |= {mapped.command.key} if mapped.command else set()
-        keys |= {mapped.tick} if mapped.tick else set()
+        keys |= {key for key in (mapped.tick, mapped.intervention) if key}
         for path in self._files("data"):
             yield from self._read(path, keys.__contains__)
 
@@ -77,7 +77,8 @@ class FrameReader:
             else:
                 command = action if previous is None else previous
             tick_ns = int(frame[mapped.tick]) if mapped.tick else number * period_ns
-            yield Row(Observation(tick_ns, state, images, {}, depth), command, 0)
+            intervention = mapped.intervention is not None and bool(np.any(frame[mapped.intervention]))
+            yield Row(Observation(tick_ns, state, images, {}, depth), command, 0, intervention)
 
     def _episode_keys(self) -> list[str]:
         """Columns of the table of episodes that are used."""

@@ -55,12 +55,13 @@ def import_lerobot(
     require("pyarrow", v3.PURPOSE, v3.PACKAGES)
     info, origin = read_info(folder), _origin(folder)
     robot = embodiment or _stored_embodiment(folder, origin)
-    reader = FrameReader(folder, info, map_features(info, robot, rename or {}), robot)
+    mapped = map_features(info, robot, rename or {})
+    reader = FrameReader(folder, info, mapped, robot)
     index = reader.episodes()
     stored = _stored_episodes(origin, index)
     with PartialSet(out, overwrite) as partial:
         episodes = []
-        with RowsWriter(partial.set_folder, robot, received=False) as writer:
+        with RowsWriter(partial.set_folder, robot, False, mapped.intervention is not None) as writer:
             for number, about in enumerate(_written(reader, index, writer, folder)):
                 if progress:
                     progress(number, len(index))

@@ -28,13 +28,15 @@ class Vector:
 class Mapped:
     """Where each part of an observation and the command come from.
 
-    `command` is None for a dataset that was not exported from here: commands follow from `action`. The same for `tick`.
+    `command` is None for a dataset that was not exported from here: commands follow from `action`. The same for `tick` and
+    `intervention`.
     """
 
     state: Vector
     action: Vector
     command: Vector | None
     tick: str | None
+    intervention: str | None
     images: dict[str, str]
     depth: dict[str, str]
     videos: frozenset[str]
@@ -84,6 +86,7 @@ def map_features(info: Mapping[str, Any], embodiment: Embodiment, rename: Mappin
         action=found.vector(v3.ACTION, embodiment.command_names),
         command=command,
         tick=found.key(v3.TICK) if found.has(v3.TICK) else None,
+        intervention=found.key(v3.INTERVENTION) if found.has(v3.INTERVENTION) else None,
         images={c.name: found.image(v3.image_key(c.name)) for c in embodiment.cameras},
         depth={c.name: found.depth(v3.depth_key(c.name), c.size_px) for c in embodiment.depth},
         videos=frozenset(key for key, feature in info["features"].items() if feature["dtype"] == "video"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hpt_ros.demos.align import COMMAND_KEY
 from hpt_ros.demos.part import AGES, FACTS
 from hpt_ros.demos.store import RowsWriter
 from hpt_ros.demos.sync import sync_report
@@ -23,12 +24,13 @@ class Merge:
     """
 
     def __init__(self, folder: Path, embodiment: Embodiment, specs: Sequence[StreamSpec]) -> None:
+        interventions = any(spec.key == COMMAND_KEY for spec in specs)
         self.episodes: list[dict[str, Any]] = []
         self.remarks: list[list[str]] = []
         self.images: dict[str, dict[str, str]] = {}
         self._folder = folder
         self._specs = specs
-        self._writer = RowsWriter(folder, embodiment, received=True)
+        self._writer = RowsWriter(folder, embodiment, received=True, interventions=interventions)
         self._ages: list[Any] = []
         self._sync: list[dict[str, dict[str, int]]] = []
 

@@ -138,7 +138,7 @@ def _convert(bag: EpisodeBag, job: Job, embodiment: Embodiment, settings: Conver
     aligner = Aligner(embodiment, settings.from_state, kept)
     messages = bag.stamped(embodiment, not settings.from_state, settings.receive_time)
     with (
-        RowsWriter(job.folder, embodiment, received=True) as writer,
+        RowsWriter(job.folder, embodiment, received=True, interventions=not settings.from_state) as writer,
         closing(NpyAppender(job.folder / AGES, "<i8", (len(keys),))) as ages,
     ):
         for row in _telling(aligner.rows(pace.watch(messages)), bag, said):

@@ -4,6 +4,7 @@ demos.json               embodiment, fingerprint, episodes, forms of the images,
 state.npy                float32 (N, S)   [rad, m]
 command.npy              float32 (N, A)   command in force at the tick [rad, m]
 tick_ns.npy              int64 (N,)       ROS clock
+intervention.npy         bool (N,)        the command was a person's though a policy ran; absent where that is not known
 depth/<camera>.npy       uint16 (N, H, W) [mm], 0 where nothing was measured; can be memory-mapped
 
 A camera is kept as pixels:
@@ -31,7 +32,8 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import DataError
 from hpt_ros.paths import sync
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (2, 3)  # 2: without interventions
 INDEX = "demos.json"
 _BLOCK_BYTES = 8 << 20
 
@@ -177,9 +179,10 @@ class RowsWriter:
     """The arrays of a set, or of one episode, in `folder`.
 
     `received`: rows hold what `frames.kept` makes of messages, otherwise what `frames.kept_pixels` makes of frames.
+    `interventions`: whether it is known which commands were.
     """
 
-    def __init__(self, folder: Path, embodiment: Embodiment, received: bool) -> None:
+    def __init__(self, folder: Path, embodiment: Embodiment, received: bool, interventions: bool) -> None:
         self.forms: dict[str, Form] = {camera.name: form_of(camera, received) for camera in embodiment.cameras}
         self._arrays: dict[str, NpyAppender | FilesAppender] = {
             "state.npy": NpyAppender(folder / "state.npy", "<f4", (len(embodiment.state_names),)),
@@ -193,6 +196,8 @@ class RowsWriter:
         for view in embodiment.depth:
             name = f"depth/{view.name}.npy"
             self._arrays[name] = NpyAppender(folder / name, "<u2", view.size_px)
+        if interventions:
+            self._arrays["intervention.npy"] = NpyAppender(folder / "intervention.npy", "|b1", ())
         self._ticks = self._arrays["tick_ns.npy"] = NpyAppender(folder / "tick_ns.npy", "<i8", ())
 
     @property
@@ -214,6 +219,8 @@ class RowsWriter:
         self._arrays["state.npy"].append(row.observation.state[-1])
         self._arrays["command.npy"].append(row.command)
         self._ticks.append(np.array(row.observation.tick_ns, dtype=np.int64))
+        if "intervention.npy" in self._arrays:
+            self._arrays["intervention.npy"].append(np.array(row.intervention))
         for name, frames in row.observation.images.items():
             self._arrays[f"images/{name}.npy"].append(frames[-1])
         for name, maps in row.observation.depth.items():

@@ -49,6 +49,14 @@ def command_positions(raw: bytes, names: Sequence[str]) -> NDArray[np.float64]:
             raise error from None
 
 
+def is_intervention(raw: bytes) -> bool:
+    """Whether a person drove though a policy did, as a readable `hpt_ros/Command` says it; not so in one of before it was said."""
+    try:
+        return bool(decode(raw, COMMAND).intervention)
+    except StreamError:
+        return False
+
+
 def rgb_image(raw: bytes, msgtype: str) -> NDArray[np.uint8]:
     """The whole image of a `sensor_msgs/Image` or `CompressedImage`: RGB uint8 (H, W, 3).
 
@@ -78,7 +86,7 @@ def fitted(image: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
     image = crop(image, camera)
     height, width = camera.size_px
     if image.shape[:2] != (height, width):
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        image = _area_average(image, (width, height))
     return np.ascontiguousarray(image)
 
 
@@ -97,6 +105,16 @@ def crop(image: NDArray[_Pixel], camera: Camera | DepthCamera) -> NDArray[_Pixel
             "correct crop_px in the embodiment, or the camera's resolution",
         )
     return image[top : top + height, left : left + width]
+
+
+def _area_average(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    (width, height), (rows, columns) = size, image.shape[:2]
+    shrinks, whole = rows >= height and columns >= width, rows % height == columns % width == 0
+    if not shrinks or whole:  # OpenCV computes these in integers
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    # the others it sums in float32, for which it is faster, and the same bit for bit, if the image is float32 already
+    means = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(np.rint(means), dtype=np.uint8)
 
 
 def _positions(raw: bytes, msgtype: str, field: str, names: tuple[str, ...]) -> NDArray[np.float64]:

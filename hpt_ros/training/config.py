@@ -12,6 +12,7 @@ from hpt_ros.presets import load_preset, preset_names
 
 Freeze = int | Literal["none", "all"]
 Precision = Literal["fp32", "bf16"]
+Interventions = Literal["keep", "drop", "only"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class FinetuneConfig:
 
     `freeze` keeps the trunk as it was loaded: `none` or `all` of it, or its first so many blocks. `cache_features`:
     compute what a frozen image encoder gives once and keep it beside the demonstrations. The state that an interrupted run
-    goes on from is written every `state_every_s`.
+    goes on from is written every `state_every_s`. `interventions`: whether windows whose next command a person gave while a
+    policy ran are learnt from like others, not at all, or alone.
     """
 
     policy: PolicyConfig
@@ -135,6 +137,7 @@ class FinetuneConfig:
     scores: ScoresConfig = field(default_factory=ScoresConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     cache_features: bool = True
+    interventions: Interventions = "keep"
     state_every_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -148,6 +151,7 @@ class FinetuneConfig:
             self.freeze,
             f"none, all, or 0 to {self.policy.num_blocks} blocks",
         )
+        check(self.interventions in ("keep", "drop", "only"), "interventions", self.interventions, "keep, drop or only")
         copies, caches = self.augmentation.copies, self.caches
         if self.augmentation.active:
             check((copies > 0) == caches, "augmentation.copies", copies, "1 or more with cached features, else 0")

@@ -31,6 +31,7 @@ from hpt_ros.training.windows import (
     Episode,
     Windows,
     all_episodes,
+    chosen_by,
     data_hash,
     hold_out,
     instructions_of,
@@ -164,7 +165,7 @@ def train(
             **_weights_of_others(policy),
         }
         folder.begin(_facts(config, provenance, policy, list(images.values())))
-        windows = sum(e.stop - e.start for e in training)
+        windows = sum(len(e.ticks) for e in training)
         remarks = before_training(config, policy, trunk_report, device)
         done = 0 if folder.saved is None else folder.saved.track["step"]
         planned(Plan(len(training), len(held_out), windows, count_parameters(policy), trunk_report, remarks, done))
@@ -199,7 +200,7 @@ def train(
 
 
 def _split(config: FinetuneConfig, sets: Sequence[DemosLike], seed: int) -> tuple[list[Episode], list[Episode]]:
-    episodes = scored_at_least(all_episodes(sets), config.scores.min)
+    episodes = chosen_by(scored_at_least(all_episodes(sets), config.scores.min), config.interventions)
     return hold_out(episodes, config.validation.fraction, seed)
 
 

@@ -21,7 +21,7 @@ from hpt_ros.errors import DataError
 from hpt_ros.model import Batch
 from hpt_ros.model.language import InstructionCache
 from hpt_ros.training.augmentation import changed, draw
-from hpt_ros.training.config import AugmentationConfig
+from hpt_ros.training.config import AugmentationConfig, Interventions
 
 if TYPE_CHECKING:
     from hpt_ros.training.features import CachedFeatures
@@ -73,6 +73,8 @@ class DemosLike(Protocol):
     @property
     def command(self) -> NDArray[np.float32]: ...
     @property
+    def intervention(self) -> NDArray[np.bool_] | None: ...
+    @property
     def images(self) -> Mapping[str, Any]: ...
     @property
     def depth(self) -> Mapping[str, Any]: ...
@@ -81,7 +83,7 @@ class DemosLike(Protocol):
 
 @dataclass(frozen=True)
 class Episode:
-    """Ticks [start, stop) of one of several sets."""
+    """Ticks [start, stop) of one of several sets; `ticks`: those that are learnt from, all of them unless it is given."""
 
     demos: DemosLike
     start: int
@@ -90,6 +92,11 @@ class Episode:
     score: float = 1.0
     task: str = ""
     source: str = ""
+    ticks: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if not self.ticks:
+            object.__setattr__(self, "ticks", range(self.start, self.stop))
 
     def name(self, tick: int) -> str:
         """A tick of the set, for a person."""
@@ -149,6 +156,36 @@ def scored_at_least(episodes: Sequence[Episode], least: float) -> list[Episode]:
     return kept
 
 
+def chosen_by(episodes: Sequence[Episode], interventions: Interventions) -> list[Episode]:
+    """The episodes with the ticks that are learnt from: by whether a person took over from a policy, see `FinetuneConfig`.
+
+    Raises:
+        DataError: no tick is left, or a set does not tell.
+    """
+    if interventions == "keep":
+        return [*episodes]
+    found = ((e, _next_flags(e) == (interventions == "only")) for e in episodes)
+    kept = [replace(e, ticks=(e.start + np.flatnonzero(picked)).tolist()) for e, picked in found if picked.any()]
+    if not kept:
+        raise DataError(
+            f"no tick is left with interventions: {interventions}",
+            "set interventions: keep, or add episodes in which a person took over from a policy",
+        )
+    return kept
+
+
+def _next_flags(episode: Episode) -> NDArray[np.bool_]:
+    """Bool (ticks,): the first command that follows each tick is an intervention."""
+    flags = episode.demos.intervention
+    if flags is None:
+        raise DataError(
+            f"{episode.demos.path} does not tell which commands were interventions",
+            "convert its bags again, or set interventions: keep",
+        )
+    rows = np.arange(episode.start, episode.stop)
+    return flags[np.minimum(rows + 1, episode.stop - 1)]
+
+
 def hold_out(episodes: Sequence[Episode], fraction: float, seed: int) -> tuple[list[Episode], list[Episode]]:
     """Split whole episodes at random into (training, validation), every task in proportion; a fraction above 0 holds out at least one.
 
@@ -205,7 +242,7 @@ class Windows:
         self.episodes = tuple(episodes)
         self._instructions, self._features = instructions, features
         self._augmentation = augmentation or AugmentationConfig()
-        self._index = [(e, tick) for e in episodes for tick in range(e.start, e.stop)]
+        self._index = [(e, tick) for e in episodes for tick in e.ticks]
 
     def __len__(self) -> int:
         return len(self._index)
@@ -270,7 +307,7 @@ class Windows:
         """How often each is to be drawn, score ** exponent of its episode; None: all alike."""
         if exponent == 0:
             return None
-        return np.repeat([e.score**exponent for e in self.episodes], [e.stop - e.start for e in self.episodes])
+        return np.repeat([e.score**exponent for e in self.episodes], [len(e.ticks) for e in self.episodes])
 
     def name(self, index: int) -> str:
         """A window, for a person."""

@@ -19,7 +19,8 @@ def demos_of(root: Path, robot: Embodiment, seconds: tuple[float, ...] = (0.6, 0
     for number, duration in enumerate(seconds):
         task = "reach" if number < 2 else "push"
         score = 0.5 if number == 1 else 1.0
-        synthetic.record(root / "bags", robot, synthetic.messages(robot, duration), score, task)
+        messages = synthetic.taken_over(synthetic.messages(robot, duration), 300, 400)
+        synthetic.record(root / "bags", robot, messages, score, task)
     convert([root / "bags"], None, root / "demos")
     return Demos.open(root / "demos")
 

@@ -98,6 +98,7 @@ def test_same_input_gives_the_same_bytes(bags, tmp_path) -> None:
         "images/front.npy",
         "images/wrist.bin",
         "images/wrist.spans.npy",
+        "intervention.npy",
         "state.npy",
         "tick_ns.npy",
     }

@@ -50,6 +50,7 @@ def _assert_same_values(one: Demos, other: Demos) -> None:
     np.testing.assert_array_equal(one.state, other.state)
     np.testing.assert_array_equal(one.command, other.command)
     np.testing.assert_array_equal(one.tick_ns, other.tick_ns)
+    np.testing.assert_array_equal(one.intervention, other.intervention)
     for name in one.images:
         np.testing.assert_array_equal(one.images[name], other.images[name])
     for name in one.depth:

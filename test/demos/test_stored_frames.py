@@ -102,7 +102,7 @@ def test_a_tick_is_a_mapping_of_named_arrays(tmp_path) -> None:
     arm = robot()
     demos = converted(tmp_path, arm, messages(arm))
     sample, window = demos[3], demos.window(3)
-    assert list(sample) == ["state", "image.front", "image.wrist", "action", "valid"]
+    assert list(sample) == ["state", "image.front", "image.wrist", "action", "valid", "intervention"]
     np.testing.assert_array_equal(sample["image.wrist"], window.images["wrist"])
     np.testing.assert_array_equal(sample["action"], window.action)
     np.testing.assert_array_equal(demos[-1]["state"], demos.window(len(demos) - 1).state)
@@ -168,7 +168,7 @@ def test_sets_of_another_format_or_with_foreign_parts_are_refused(tmp_path) -> N
         Demos.open(demos.path).window(2)
     index = json.loads((demos.path / "demos.json").read_text())
     (demos.path / "demos.json").write_text(json.dumps(index | {"format": 1}))
-    with pytest.raises(DataError, match="format 1, expected 2: another version") as caught:
+    with pytest.raises(DataError, match="format 1, expected 3: another version") as caught:
         Demos.open(demos.path)
     assert "hpt-ros convert BAGS" in caught.value.remedy
 

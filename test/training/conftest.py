@@ -59,6 +59,7 @@ class MemoryDemos:
     state: NDArray[np.float32]
     command: NDArray[np.float32]
     images: dict[str, NDArray[np.uint8]]
+    intervention: NDArray[np.bool_] | None = None
 
     def decoded(self) -> MemoryDemos:
         return self

@@ -11,7 +11,7 @@ import torch
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import DataError, FingerprintError
 from hpt_ros.training.order import Order
-from hpt_ros.training.windows import Windows, all_episodes, data_hash, hold_out, scored_at_least
+from hpt_ros.training.windows import Windows, all_episodes, chosen_by, data_hash, hold_out, scored_at_least
 
 
 def test_whole_episodes_are_held_out(demos: Any) -> None:
@@ -65,6 +65,29 @@ def test_poorly_scored_episodes_are_left_out_and_none_left_is_refused(demos: Any
     assert len(scored_at_least(all_episodes([scored]), 0.5)) == 5
     with pytest.raises(DataError, match=r"no episode is left: all 10 are scored below 0.95, the best 0.9"):
         scored_at_least(all_episodes([scored]), 0.95)
+
+
+def test_windows_are_chosen_by_who_gave_the_next_command(demos: Any) -> None:
+    flags = np.zeros(len(demos.state), bool)
+    flags[15:18] = flags[23] = True  # of episode 1, to its last tick
+    told = replace(demos, intervention=flags)
+    windows = {way: Windows(chosen_by(all_episodes([told]), way), None) for way in ("keep", "drop", "only")}
+    ticks = {way: [windows[way].name(i) for i in range(len(windows[way]))] for way in windows}
+    assert [name.split(", ")[1] for name in ticks["only"]] == [f"tick {i} of 12" for i in (2, 3, 4, 10, 11)]
+    assert sorted(ticks["drop"] + ticks["only"]) == sorted(ticks["keep"])
+    expected, found = demos.window(14), windows["only"].batch([0])
+    assert np.array_equal(found.action[0], expected.action)  # type: ignore[index]
+    assert np.array_equal(windows["only"].weights(1.0), np.ones(5))  # type: ignore[arg-type]
+
+
+def test_sets_that_do_not_tell_of_interventions_or_have_none_are_refused(demos: Any) -> None:
+    episodes = all_episodes([demos])
+    assert chosen_by(episodes, "keep") == episodes
+    with pytest.raises(DataError, match="does not tell which commands were interventions"):
+        chosen_by(episodes, "drop")
+    without = replace(demos, intervention=np.zeros(len(demos.state), bool))
+    with pytest.raises(DataError, match="no tick is left with interventions: only"):
+        chosen_by(all_episodes([without]), "only")
 
 
 def test_every_window_comes_once_before_any_comes_twice() -> None:
