@@ -32,7 +32,7 @@ _INSTALLS = (
         *("deepdiff<9", "imageio[ffmpeg]", "termcolor", "setuptools<81", "pyserial", "pynput"),
     ),
 )
-# CPU builds of torch lack the operators that torchvision registers fakes for, when it is imported.
+# Beside a CPU build of torch, torchvision's own library may not load: then its import fails for want of the operators that it registers fakes for.
 _SHIM = """import torch
 _library = torch.library.Library("torchvision", "DEF")
 _library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -59,9 +59,10 @@ class Lerobot:
         subprocess.run([sys.executable, "-m", "venv", str(self.venv)], check=True)
         for packages in _INSTALLS:
             subprocess.run([str(self._python), "-m", "pip", "install", "-q", *packages], check=True)
-        site = next((self.venv / "lib").glob("python3.*")) / "site-packages"
-        (site / "torchvision_shim.py").write_text(_SHIM)
-        (site / "torchvision_shim.pth").write_text("import torchvision_shim\n")
+        if subprocess.run([str(self._python), "-c", "import torchvision"], check=False).returncode:
+            site = next((self.venv / "lib").glob("python3.*")) / "site-packages"
+            (site / "torchvision_shim.py").write_text(_SHIM)
+            (site / "torchvision_shim.pth").write_text("import torchvision_shim\n")
         (self.venv / "ready").touch()
 
     def train(self, kind: str, out: Path, wall_time_s: float) -> Path:

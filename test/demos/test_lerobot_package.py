@@ -25,7 +25,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Demos:
 
 
 def _open(out: Path, **options: Any) -> Any:
-    return lerobot_dataset.LeRobotDataset("local/demos", root=out, video_backend="pyav", **options)
+    return lerobot_dataset.LeRobotDataset("local/demos", root=out, **options)
 
 
 def test_every_frame_is_that_of_the_set(demos: Demos, tmp_path: Path) -> None:
@@ -35,6 +35,8 @@ def test_every_frame_is_that_of_the_set(demos: Demos, tmp_path: Path) -> None:
         np.testing.assert_array_equal(item["observation.state"].numpy(), demos.state[i])
         np.testing.assert_array_equal(item["command"].numpy(), demos.command[i])
         np.testing.assert_array_equal(item["action"].numpy(), demos.window(i).action[0])
+        assert demos.intervention is not None
+        assert item["intervention"].item() == demos.intervention[i]
         assert item["task"] == "reach the cube"
         assert (item["tick_ns"].item(), item["episode_index"].item()) == (demos.tick_ns[i], demos.episode_of[i])
         for name, frames in demos.images.items():
@@ -84,7 +86,7 @@ def test_videos_show_the_frames_of_the_set(tmp_path: Path) -> None:
 def test_what_the_package_writes_can_be_imported(tmp_path: Path, video: bool) -> None:
     demos, root = _video_demos(tmp_path), tmp_path / "made"
     wanted = (v3.STATE, v3.ACTION, *map(v3.image_key, demos.images))
-    features = {key: v3.features(demos.embodiment, video)[key] for key in wanted}
+    features = {key: v3.features(demos.embodiment, video, False)[key] for key in wanted}
     features = {key: {**feature, "shape": tuple(feature["shape"])} for key, feature in features.items()}
     made = lerobot_dataset.LeRobotDataset.create("local/made", fps=15, root=root, features=features, use_videos=video)
     for episode in demos.episodes:
