@@ -236,7 +236,7 @@ def _stored_embodiment(paths: list[Path]) -> Embodiment:
             with open_bag(path) as bag:
                 return bag.metadata.embodiment
         except DataError as error:
-            reasons.append(f"{path}: {error.message}")
+            reasons.append(f"{path}: {error.message}" + (f" -> {error.remedy}" if error.remedy else ""))
     raise DataError(
         f"none of the {len(paths)} bags holds an embodiment:\n  " + "\n  ".join(reasons[:5]),
         "name one with --embodiment; bags of other recorders need --task and --score as well",
