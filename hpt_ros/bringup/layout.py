@@ -142,7 +142,13 @@ _POLICY = Process(
 _SERVED_POLICY = Process(
     "policy_node",
     "hpt_ros.nodes.policy_node",
-    {**_POLICY.parameters, "device": "device", "camera_sync": "camera_sync"},
+    {
+        **_POLICY.parameters,
+        "device": "device",
+        "camera_sync": "camera_sync",
+        "strategy": "strategy",
+        "rtc": "rtc",
+    },
     when="checkpoint",
 )
 _RECORDER = Process(
@@ -218,6 +224,11 @@ LAYOUTS = {
                     "strategy",
                     "receding_horizon, temporal_ensemble or blend; empty: as the embodiment. The policy's rate is its checkpoint's",
                     "",
+                ),
+                Argument(
+                    "rtc",
+                    "true: chunks go on from the rows that are executed while they are made (strategy blend; head flow or diffusion)",
+                    "false",
                 ),
                 Argument("command_rate_hz", "commands per second to the arm; 0: as the embodiment", "0.0"),
                 Argument(

@@ -37,6 +37,9 @@ class ActionSpace(Protocol):
     def decode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
         """The rows (..., H, P), with the columns `chunk_columns`, that a policy's rows (..., H, A) mean in that state."""
 
+    def undecode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
+        """The policy's rows (..., H, A) that mean these rows (..., H, P) in that state."""
+
 
 class _JointPosition:
     relative = False
@@ -45,6 +48,9 @@ class _JointPosition:
         return np.asarray(commands, np.float32)
 
     def decode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
+        return np.asarray(rows, np.float32)
+
+    def undecode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
         return np.asarray(rows, np.float32)
 
 
@@ -59,6 +65,9 @@ class _JointDelta:
 
     def decode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
         return self._moved(rows, state, 1.0)
+
+    def undecode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
+        return self._moved(rows, state, -1.0)
 
     def _moved(self, rows: Rows, state: Rows, sign: float) -> NDArray[np.float32]:
         moved = np.array(rows, np.float64)
@@ -79,6 +88,9 @@ class _EndEffectorPose:
     def decode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
         return _joined(pose_rows(poses_of(rows)), rows[..., POSE_COLUMNS:])
 
+    def undecode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
+        return np.asarray(rows, np.float32)
+
 
 class _EndEffectorDelta:
     relative = True
@@ -95,6 +107,9 @@ class _EndEffectorDelta:
         position = begin[..., :3, 3] + rows[..., :3]
         rotation = matrix_of_vector(np.asarray(rows[..., 3:6], np.float64)) @ begin[..., :3, :3]
         return _joined(np.concatenate([position, six_of_matrix(rotation)], axis=-1), rows[..., 6:])
+
+    def undecode(self, rows: Rows, state: Rows) -> NDArray[np.float32]:
+        return _joined(pose_error(self._begin(state), poses_of(rows)), rows[..., POSE_COLUMNS:])
 
     def _begin(self, state: Rows) -> Array:
         """Measured poses (..., 1, 4, 4)."""

@@ -16,6 +16,7 @@ from hpt_ros.model.batch import Batch, Features, Tokens
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.heads import Head, build_head
+from hpt_ros.model.heads.guidance import Prefix
 from hpt_ros.model.language import InstructionCache
 from hpt_ros.model.lora import add_lora
 from hpt_ros.model.masking import drop_modalities, hide_old_samples, random_history
@@ -125,9 +126,12 @@ class HPTPolicy(nn.Module):
         """What the head reads: a vector (N, embed_dim), or tokens (N, L, embed_dim)."""
         return pool(self.contextual(self.tokens(features)), self.config.pooling, self.rows)
 
-    def act(self, features: Mapping[str, Features], generator: Generator | None = None) -> Tensor:
-        """Normalised chunk (N, rows, A)."""
-        return self.head.sample(self.pooled(features), generator)
+    def act(
+        self, features: Mapping[str, Features], generator: Generator | None = None, prefix: Prefix | None = None
+    ) -> Tensor:
+        """Normalised chunk (N, rows, A); with a prefix one that goes on from it."""
+        context = self.pooled(features)
+        return self.head.sample(context, generator) if prefix is None else self.head.resume(context, prefix, generator)
 
     def forward(self, batch: Batch, generator: Generator | None = None) -> Tensor:
         """Normalised chunk (N, rows, A)."""

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from hpt_ros.configuration import check
 from hpt_ros.control.actions import action_space
+from hpt_ros.control.commitment import Committed
 from hpt_ros.errors import DataError
 from hpt_ros.model.batch import Batch, Features
 from hpt_ros.model.checkpoint import Checkpoint
+from hpt_ros.model.heads.guidance import Prefix
 from hpt_ros.model.language import with_instruction
 from hpt_ros.model.policy import HPTPolicy
 from hpt_ros.model.serving import (
@@ -70,6 +72,7 @@ class PolicyRunner:
         instruction: what to do, for policies with language; empty: the only one that the checkpoint knows. One that it
             does not know needs the language model on this machine.
         seed: of heads that draw.
+        rtc: chunks can go on from rows that are committed, see `act`.
 
     Raises:
         ConfigError: options that this machine or this policy cannot serve.
@@ -87,8 +90,11 @@ class PolicyRunner:
         quantize: Quantize = "none",
         dtype: Precision = "float32",
         seed: int = 0,
+        rtc: bool = False,
     ) -> None:
         check(threads is None or threads >= 1, "threads", threads, "at least 1")
+        if rtc:
+            _require_resuming(checkpoint.policy)
         self.embodiment = checkpoint.embodiment
         self.options = ServingOptions(device, dtype, compile, quantize)
         policy, horizon = checkpoint.policy.eval(), self.embodiment.policy.observation_horizon
@@ -108,15 +114,19 @@ class PolicyRunner:
         if max(self.threads.encoder, self.threads.rest) > 1:
             warn_if_waiting_burns()
         for i in range(WARM_UP_CALLS):
-            self._run(self._noise(i))
+            arrays = self._noise(i)
+            chunk = self._run(arrays)
+            if rtc:
+                decoded = self._space.decode(chunk, arrays.state[-1])
+                self._run(arrays, Committed(decoded, np.ones(len(decoded))))
         self._frames.clear()
         self.seed(seed)
 
-    def act(self, observation: ObservationLike) -> NDArray[np.float32]:
+    def act(self, observation: ObservationLike, committed: Committed | None = None) -> NDArray[np.float32]:
         """Chunk (rows, P), columns `embodiment.chunk_columns`: row i is due (i + 1) policy periods after the observation.
 
         Always finite, and made of actions within the range that was demonstrated. Actions that are differences are
-        added to the newest state of the observation.
+        added to the newest state of the observation. With `committed` the chunk goes on from those rows, of this policy (`rtc`).
 
         Raises:
             DataError: an observation of other shapes or types than the embodiment's, or values that are not finite.
@@ -128,7 +138,8 @@ class PolicyRunner:
             raise DataError(
                 f"the state is not finite: {observation.state.tolist()}", "check the joint state's publisher"
             )
-        chunk = self._space.decode(self._run(_Arrays(observation.state, images, depth)), observation.state[-1])
+        arrays = _Arrays(observation.state, images, depth)
+        chunk = self._space.decode(self._run(arrays, committed), observation.state[-1])
         if not np.isfinite(chunk).all():
             raise DataError("the policy gave an action that is not finite", "use another checkpoint")
         return chunk
@@ -143,12 +154,13 @@ class PolicyRunner:
         return self._frames.reused
 
     @torch.inference_mode()
-    def _run(self, arrays: _Arrays) -> NDArray[np.float32]:
+    def _run(self, arrays: _Arrays, committed: Committed | None = None) -> NDArray[np.float32]:
         torch.set_num_threads(self.threads.encoder)
         features = self._features(arrays)
         torch.set_num_threads(self.threads.rest)
         action = self.served.scaling.action
-        predicted = action.unnormalize(self._act(features))[0]
+        prefix = self._prefix(committed, arrays.state[-1]) if committed else None
+        predicted = action.unnormalize(self._act(features, prefix))[0]
         chunk: NDArray[np.float32] = predicted.clamp(action.input_stats.min, action.input_stats.max).cpu().numpy()
         return chunk
 
@@ -165,9 +177,14 @@ class PolicyRunner:
         encoder: Any = policy.encoder("image")
         return {"image": encoder.joined(frames, 1, len(arrays.state)), **features}
 
-    def _act(self, features: Mapping[str, Features]) -> Tensor:
+    def _prefix(self, committed: Committed, state: NDArray[np.float32]) -> Prefix:
+        rows = torch.from_numpy(self._space.undecode(committed.rows, state)).to(self._device)
+        weight = torch.from_numpy(committed.weight).to(self._device, torch.float32)
+        return Prefix(self.served.scaling.action.normalize(rows), weight)
+
+    def _act(self, features: Mapping[str, Features], prefix: Prefix | None = None) -> Tensor:
         """Normalised chunk (1, rows, A)."""
-        return self.served.act(features, self._generator)
+        return self.served.act(features, self._generator, prefix)
 
     def _serve_verified(self, policy: HPTPolicy) -> float:
         """Serve the fast copy, or the plain one where they disagree; by how much they do, of the action range."""
@@ -218,6 +235,16 @@ class PolicyRunner:
             {name: rng.integers(0, 256, shape, np.uint8) for name, shape in self._image_shapes.items()},
             {name: rng.integers(0, 2**16, shape, np.uint16) for name, shape in self._depth_shapes.items()},
         )
+
+
+def _require_resuming(policy: HPTPolicy) -> None:
+    check(
+        policy.head.facts.resumes,
+        "rtc",
+        f"a policy with head.kind {policy.config.head.kind}",
+        "a head that can go on from given rows: diffusion or flow",
+        "leave rtc away, or train with such a head",
+    )
 
 
 def _language(checkpoint: Checkpoint, instruction: str, device: torch.device) -> Batch:

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: else waiting threads starve the other nodes
 
+import math
 import sys
 import threading
 import time
@@ -16,13 +17,14 @@ from typing import NamedTuple
 from builtin_interfaces.msg import Time
 
 from hpt_ros.configuration import check
+from hpt_ros.control.commitment import Commitment, Committed
 from hpt_ros.control.latency import OBSERVING, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
-from hpt_ros.embodiment import fingerprint, load_embodiment, require_same
+from hpt_ros.embodiment import fingerprint, load_embodiment, overridden, require_same
 from hpt_ros.errors import ConfigError, StreamError
 from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.model.provenance import trunk_line
-from hpt_ros.msg import ActionChunk, PolicyStatus
+from hpt_ros.msg import ActionChunk, CommanderStatus, PolicyStatus
 from hpt_ros.nodes.camera_bundle import SYNCS, CameraBundle
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
@@ -34,6 +36,8 @@ _STATUS_PERIOD_S = 0.1
 _DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
 _CAMERA = ("camera.", "depth.")
 _WINDOW_S = 5.0
+_FOLLOWED_S = 0.5  # without a word from the commander nobody knows what it does
+_LATENCY_PERCENT = 95
 _SERVING = {"device": "cpu", "dtype": "float32", "compile": False, "quantize": "none"}
 
 
@@ -53,7 +57,9 @@ class PolicyNode(HptNode):
     Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads (0: what is
     fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
     policies with language; empty: the only one that the checkpoint knows), save_observations (folder that gets what the
-    policy saw, an .npz a tick; empty: off), camera_sync and camera_slop_s (see `CameraBundle`).
+    policy saw, an .npz a tick; empty: off), camera_sync and camera_slop_s (see `CameraBundle`), rtc (chunks go on from the
+    rows that the commander executes meanwhile; with strategy `blend` and a head that can) and strategy (of the commander, if
+    not the embodiment's).
     """
 
     def __init__(self) -> None:
@@ -70,11 +76,13 @@ class PolicyNode(HptNode):
         require_same(checkpoint.embodiment, self.embodiment, f"checkpoint {folder}", "the embodiment")
         threads = self.declare_parameter("threads", 1).value
         instruction = self.declare_parameter("instruction", "").value
+        self._commitment = self._make_commitment()
         self._checkpoint_name = str(folder)
         self._runner = PolicyRunner(
             checkpoint,
             threads=threads or None,
             instruction=instruction,
+            rtc=self._commitment is not None,
             **{name: self.declare_parameter(name, usual).value for name, usual in _SERVING.items()},
         )
         self._observer = Observer(self.embodiment)
@@ -108,6 +116,26 @@ class PolicyNode(HptNode):
         cameras = [spec.key for spec in self.embodiment.streams() if spec.key.startswith(_CAMERA)]
         return CameraBundle(cameras, self._on_sample, slop_s) if sync == "approximate" else None
 
+    def _make_commitment(self) -> Commitment | None:
+        self._followed_s = -math.inf
+        rtc = self.declare_parameter("rtc", False).value
+        strategy = overridden(self.embodiment, self.declare_parameter("strategy", "").value).policy.strategy
+        if not rtc:
+            return None
+        check(strategy == "blend", "rtc", f"strategy {strategy}", "strategy blend", "add strategy:=blend")
+        self.create_subscription(CommanderStatus, "/hpt_ros/commander/status", self._on_commander, RELIABLE_10)
+        return Commitment(self.embodiment)
+
+    def _on_commander(self, status: CommanderStatus) -> None:
+        follows = status.state == "RUNNING" and status.source == "policy"
+        self._followed_s = time.monotonic() if follows else -math.inf
+
+    def _committed(self, tick_ns: int) -> Committed | None:
+        """What the arm does meanwhile: nothing while it does not follow this policy."""
+        if self._commitment is None or time.monotonic() - self._followed_s > _FOLLOWED_S:
+            return None
+        return self._commitment.at(tick_ns, self._latency_s.percentile(_LATENCY_PERCENT))
+
     def _on_sample(self, key: str, raw: bytes) -> None:
         self._observer.push(key, raw, self.get_clock().now().nanoseconds)
 
@@ -132,7 +160,7 @@ class PolicyNode(HptNode):
             self._on_stale(tick_ns, error)
             return
         observed = time.monotonic()
-        rows = self._runner.act(observation)
+        rows = self._runner.act(observation, self._committed(tick_ns))
         acted = time.monotonic()
         latency_s, inference_s = acted - began, acted - observed
         capture_s = max((age_ns * 1e-9 for key, age_ns in observation.ages_ns.items() if "." in key), default=0.0)
@@ -150,6 +178,8 @@ class PolicyNode(HptNode):
         )
         chunk.header.stamp = self.get_clock().now().to_msg()
         self._chunk_publisher.publish(chunk)
+        if self._commitment:
+            self._commitment.publish(tick_ns, rows)
         if self._files:
             self._files.save(observation)
         self._chunks += 1

@@ -56,6 +56,7 @@ def test_a_label_decodes_to_the_command_it_was_made_of(kind: ActionKind, seed: i
     sent = space.decode(label, state)
     assert sent.shape == (len(commands), len(robot(kind).chunk_names))
     np.testing.assert_array_equal(sent[:, -1], commands[:, -1].astype(np.float32))
+    np.testing.assert_allclose(space.undecode(sent, state), label, atol=1e-5)
     if kind in JOINT_KINDS:
         np.testing.assert_allclose(sent, commands, atol=1e-6)
         return

@@ -7,9 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from hpt_ros.control.commitment import Committed
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import DataError
-from hpt_ros.model import Batch, Checkpoint, HPTPolicy, PolicyRunner
+from hpt_ros.embodiment.columns import ActionKind
+from hpt_ros.embodiment.schema import Action
+from hpt_ros.errors import ConfigError, DataError
+from hpt_ros.model import Batch, Checkpoint, HeadConfig, HPTPolicy, PolicyConfig, PolicyRunner
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,31 @@ def test_action_that_is_not_finite_never_leaves(policy: HPTPolicy, embodiment: E
     runner = PolicyRunner(Checkpoint(policy, embodiment, {}))
     with pytest.raises(DataError, match="not finite"):
         runner.act(seen)
+
+
+def flow_checkpoint(embodiment: Embodiment) -> Checkpoint:
+    torch.manual_seed(0)
+    head = HeadConfig("flow", down_dims=(8,), denoise_steps=4)
+    policy = HPTPolicy(PolicyConfig(embed_dim=32, num_blocks=1, num_heads=4, head=head), embodiment)
+    rows = np.random.default_rng(0).uniform(-1, 1, (50, 8))
+    policy.scaling.fit(rows, rows * 0.5)
+    return Checkpoint(policy.eval(), embodiment, {})
+
+
+@pytest.mark.parametrize("kind", ["joint_position", "joint_delta"])
+def test_a_chunk_goes_on_from_the_rows_that_are_committed(embodiment: Embodiment, seen: Seen, kind: ActionKind) -> None:
+    """Of the same noise: it ends nearer to them than without, in whatever the policy's rows are."""
+    runner = PolicyRunner(flow_checkpoint(replace(embodiment, action=Action(kind))), rtc=True)
+    runner.seed(1)
+    committed = Committed(runner.act(seen), np.ones(16))
+    chunks = []
+    for given in (None, committed):
+        runner.seed(2)
+        chunks.append(runner.act(seen, given))
+    free, resumed = (np.abs(chunk - committed.rows).mean() for chunk in chunks)
+    assert resumed < 0.7 * free
+
+
+def test_a_head_that_cannot_go_on_is_refused_at_load(policy: HPTPolicy, embodiment: Embodiment) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)^rtc: found 'a policy with head.kind mlp'.*diffusion or flow"):
+        PolicyRunner(Checkpoint(policy, embodiment, {}), rtc=True)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from hpt_ros.model.heads.guidance import Prefix
+
 
 @dataclass(frozen=True)
 class HeadFacts:
     """What a user should know before choosing a head.
 
     `network_calls` is how often its network runs for one chunk. `multi_modal`: where demonstrations went either of two
-    ways, a drawn chunk goes one of them from its first row to its last.
+    ways, a drawn chunk goes one of them from its first row to its last. `resumes`: a chunk can go on from rows that are given.
     """
 
     loss: str
@@ -22,6 +24,7 @@ class HeadFacts:
     multi_modal: bool
     guarantees: str
     use_when: str
+    resumes: bool = False
 
 
 class Head(nn.Module, ABC):
@@ -42,6 +45,10 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def sample(self, context: Tensor, generator: Generator | None = None) -> Tensor:
         """One chunk for each context; heads that draw use `generator`, on the context's device."""
+
+    def resume(self, context: Tensor, prefix: Prefix, generator: Generator | None = None) -> Tensor:
+        """One chunk for each context that goes on from the prefix; heads whose `facts.resumes` is False do not have it."""
+        raise NotImplementedError(f"{type(self).__name__} cannot go on from a prefix")
 
 
 def mean_over_valid(rows: Tensor, valid: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Generator, Tensor
 from hpt_ros.errors import MissingDependencyError
 from hpt_ros.model.heads.base import HeadFacts
 from hpt_ros.model.heads.denoising import DenoisingHead
+from hpt_ros.model.heads.guidance import Prefix, guided
 
 
 class DiffusionHead(DenoisingHead):
@@ -35,19 +37,36 @@ class DiffusionHead(DenoisingHead):
             True,
             "same generator, same chunk; every estimate of the chunk is clipped",
             "demonstrations go several ways; published checkpoints with this head",
+            resumes=True,
         )
 
     def corrupt(self, action: Tensor, noise: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         step = torch.randint(0, self.train_steps, (len(action),), generator=generator, device=action.device)
         return self.scheduler.add_noise(action, noise, step), step, noise
 
-    def denoise(self, noise: Tensor, context: Tensor) -> Tensor:
+    def denoise(self, noise: Tensor, context: Tensor, prefix: Prefix | None = None) -> Tensor:
         self.scheduler.set_timesteps(self.steps, device=noise.device)
         chunk = noise
         for step in self.scheduler.timesteps:
-            estimate = self.model(chunk, step.expand(len(chunk)), context)
+            if prefix is None:
+                estimate = self.model(chunk, step.expand(len(chunk)), context)
+            else:
+                estimate = self._guided_noise(chunk, step, context, prefix)
             chunk = self.scheduler.step(estimate, step, chunk).prev_sample
         return chunk
+
+    def _guided_noise(self, chunk: Tensor, step: Tensor, context: Tensor, prefix: Prefix) -> Tensor:
+        """The noise in a chunk, given the prefix: `chunk = signal * clean + noise_scale * noise` as a share of both."""
+        kept = float(self.scheduler.alphas_cumprod[step])
+        signal, noise_scale = math.sqrt(kept), math.sqrt(1 - kept)
+        total = signal + noise_scale
+
+        def clean(mixed: Tensor) -> Tensor:
+            noise: Tensor = self.model(mixed * total, step.expand(len(mixed)), context)
+            return (mixed * total - noise_scale * noise) / signal
+
+        estimate = guided(clean, chunk / total, noise_scale / total, prefix).clamp(-1, 1)
+        return (chunk - signal * estimate) / noise_scale
 
 
 def ddim_scheduler(train_steps: int) -> Any:

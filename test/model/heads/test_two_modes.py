@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from hpt_ros.control.commitment import weights
 from hpt_ros.model import HeadConfig, PolicyConfig
 from hpt_ros.model.heads import Head, TransformerDecoderHead, build_head
+from hpt_ros.model.heads.guidance import Prefix
 
 ROWS, VALUES, WIDTH, WAY, BATCH, DRAWN = 4, 2, 4, 0.5, 64, 400
 TRAINED = {
@@ -24,10 +26,15 @@ TRAINED = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """What chunks (N, rows, A) lie above the course, and what the head says of itself."""
+    """Chunks (N, rows, A) of a trained head for contexts (N, D), and how far they lie above the course."""
 
-    above: Tensor
-    multi_modal: bool
+    head: Head
+    context: Tensor
+    chunks: Tensor
+
+    @property
+    def above(self) -> Tensor:
+        return self.chunks - course(self.context)
 
     @property
     def values_on_a_way(self) -> float:
@@ -73,7 +80,7 @@ def drawn(request: pytest.FixtureRequest) -> tuple[str, Drawn]:
     context = torch.rand(DRAWN, WIDTH) * 2 - 1
     with torch.no_grad():
         chunks = head.eval().sample(read(head, context), torch.Generator().manual_seed(1))
-    return request.param, Drawn(chunks - course(context), head.facts.multi_modal)
+    return request.param, Drawn(head.requires_grad_(False), context, chunks)
 
 
 def test_heads_keep_or_average_modes_as_they_say(drawn: tuple[str, Drawn]) -> None:
@@ -87,4 +94,34 @@ def test_heads_keep_or_average_modes_as_they_say(drawn: tuple[str, Drawn]) -> No
             assert 0.3 < side.numel() / result.above.numel() < 0.7
     if kind == "bins":
         assert result.whole_chunks < 0.2, "each value by itself"
-    assert result.multi_modal == (result.values_on_a_way > 0.8 and result.whole_chunks > 0.9)
+    assert result.head.facts.multi_modal == (result.values_on_a_way > 0.8 and result.whole_chunks > 0.9)
+
+
+def test_chunks_that_go_on_from_the_last_one_keep_its_mode(drawn: tuple[str, Drawn]) -> None:
+    """A tick later: two of the rows that are left will be executed before the chunk arrives, the third is given less firmly."""
+    kind, last = drawn
+    assert last.head.facts.resumes == (kind in ("diffusion", "flow"))
+    if not last.head.facts.resumes:
+        return
+    left = torch.cat([last.chunks[:, 1:], last.chunks[:, -1:]], dim=1)
+    weight = torch.from_numpy(weights(ROWS, firm=2, overlap=ROWS - 1)).float()
+    noise = [torch.Generator().manual_seed(2) for _ in range(2)]
+    with torch.inference_mode():
+        free = last.head.sample(last.context, noise[0])
+        resumed = last.head.resume(last.context, Prefix(left, weight), noise[1])
+    assert (resumed.abs() <= 1).all()
+    whole = (last.above > 0).flatten(1).float().mean(dim=1).sub(0.5).abs() == 0.5
+    side = last.above[whole].flatten(1).mean(dim=1).sign()[:, None, None]
+
+    def kept(chunks: Tensor) -> float:
+        return float(((chunks - course(last.context))[whole] * side > 0).flatten(1).all(dim=1).float().mean())
+
+    def seam(chunks: Tensor) -> float:
+        """At the first row that is executed of the new chunk."""
+        return float((chunks - left)[whole, 2].abs().mean())
+
+    assert kept(free) < 0.6
+    assert kept(resumed) > 0.85
+    assert seam(resumed) < 0.4 * seam(free)
+    on_a_way = (((resumed - course(last.context)).abs() - WAY).abs() < 0.15).float().mean()
+    assert on_a_way > last.values_on_a_way - 0.1, "not pulled to between the ways"
