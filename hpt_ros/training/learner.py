@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hpt_ros.errors import HptRosError
 from hpt_ros.model import Batch, HPTPolicy
+from hpt_ros.training.ahead import Ahead
 from hpt_ros.training.config import FinetuneConfig
 from hpt_ros.training.optimization import Optimization, schedule
 from hpt_ros.training.order import Order, seed_step
@@ -57,6 +58,7 @@ class Learner:
         self._loss_of: Callable[..., Tensor] = (
             torch.compile(policy.loss_of) if config.compute.compile else policy.loss_of
         )
+        self._batches = Ahead(self._batch, config.steps)
         self.optimization = Optimization(config.optimizer, config.steps, policy.named_parameters())
         self.steps_done = 0
 
@@ -74,8 +76,7 @@ class Learner:
         step, optimization, watch = self.steps_done, self.optimization, Stopwatch(self._device)
         self._policy.train()
         seed_step(self._seed, step)
-        chosen = self._order.batch(step)
-        batch = self._windows.batch(chosen, (self._seed, step, _IMAGES)).to(self._device)
+        batch = self._batches[step].to(self._device)
         watch.lap("data")
         with self._autocast():
             loss = self._loss_of(self._policy.encode(batch), batch)
@@ -85,7 +86,7 @@ class Learner:
         watch.lap("backward")
         norm = optimization.clip()
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise self._diverged(loss, norm, chosen)
+            raise self._diverged(loss, norm, self._order.batch(step))
         optimization.update(step)
         watch.lap("update")
         self.steps_done += 1
@@ -122,6 +123,9 @@ class Learner:
         """Go on from what `state` gave after so many steps."""
         self.optimization.load_state(tensors)
         self.steps_done = steps_done
+
+    def _batch(self, step: int) -> Batch:
+        return self._windows.batch(self._order.batch(step), (self._seed, step, _IMAGES))
 
     def _scored(self, batch: Batch) -> tuple[float, Tensor, int]:
         """Loss, sum of absolute errors by action column, and number of valid rows of a batch."""

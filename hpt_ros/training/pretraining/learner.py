@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.model import Batch
 from hpt_ros.model.multi_policy import MultiPolicy
+from hpt_ros.training.ahead import Ahead
 from hpt_ros.training.learner import DivergedError, Step, Validation
 from hpt_ros.training.loop import LOSS_OVER_STEPS
 from hpt_ros.training.optimization import Optimization, schedule
@@ -46,6 +48,8 @@ class PretrainLearner:
         self.optimization = Optimization(config.optimizer, config.steps, policy.named())
         self._shared = [p for p in policy.trunk.parameters() if p.requires_grad]
         self._own = {domain: policy.own_parameters(domain) for domain in policy.domains}
+        self._mine = workers.mine(range(config.draws))
+        self._batches = Ahead(self._batch, config.steps * len(self._mine))
         self._recent: dict[str, deque[float]] = {domain: deque(maxlen=LOSS_OVER_STEPS) for domain in policy.domains}
         self.val_losses: dict[str, float] = {}
         self.steps_done = 0
@@ -72,8 +76,8 @@ class PretrainLearner:
         self._policy.train()
         self.optimization.zero_grad()
         losses = torch.zeros(len(draws), device=self._workers.device)
-        for number in self._workers.mine(range(len(draws))):
-            losses[number] = self._learn(draws[number], watch) / len(draws)
+        for i, number in enumerate(self._mine):
+            losses[number] = self._learn(draws[number], step * len(self._mine) + i, watch) / len(draws)
         self._exchange(domains, losses)
         watch.lap("exchange")
         norm = self.optimization.clip()
@@ -123,12 +127,17 @@ class PretrainLearner:
         self.optimization.load_state(rest)
         self.steps_done = steps_done
 
-    def _learn(self, draw: Draw, watch: Stopwatch) -> Tensor:
+    def _batch(self, number: int) -> Batch:
+        """Of all draws that this worker takes, one after another."""
+        step, place = divmod(number, len(self._mine))
+        draw = self.sampler.draws(step)[self._mine[place]]
+        return self._sources.sets[draw.source].training.batch(draw.windows)
+
+    def _learn(self, draw: Draw, number: int, watch: Stopwatch) -> Tensor:
         """Add a draw's share to the gradients; its loss."""
-        source = self._sources.sets[draw.source]
-        policy = self._policy[source.domain]
+        policy = self._policy[self._sources.sets[draw.source].domain]
+        batch = self._batches[number].to(self._workers.device)
         torch.manual_seed(draw.seed)
-        batch = source.training.batch(draw.windows).to(self._workers.device)
         watch.lap("data")
         with self._autocast():
             loss = policy.loss(batch)
