@@ -121,6 +121,7 @@ class _Shown:
         console.print(
             f"{plan.windows} windows of {plan.episodes} episodes, {plan.held_out_episodes} held out", markup=False
         )
+        console.print(f"about {plan.memory.total / 1e9:.2f} GB of memory besides the weights", markup=False)
         console.print(trunk_line({"trunk": asdict(plan.trunk)}), markup=False)
         for remark in plan.remarks:
             self._warn(remark)

@@ -22,6 +22,7 @@ from hpt_ros.training.config import FinetuneConfig
 from hpt_ros.training.features import CachedFeatures, cached_features, image_hash
 from hpt_ros.training.learner import Learner
 from hpt_ros.training.loop import Outcome, Progress, run_steps
+from hpt_ros.training.need import Need, training_need
 from hpt_ros.training.optimization import served_weights
 from hpt_ros.training.remarks import before_training
 from hpt_ros.training.run_folder import RunFolder
@@ -51,6 +52,7 @@ class Plan:
     held_out_episodes: int
     windows: int
     parameters: dict[str, ParameterCount]
+    memory: Need
     trunk: TrunkReport
     remarks: list[str]
     done: int
@@ -164,11 +166,20 @@ def train(
             "trunk": asdict(trunk_report),
             **_weights_of_others(policy),
         }
+        need = training_need(
+            [policy],
+            [p for p in policy.parameters() if p.requires_grad],
+            batch_size=config.batch_size,
+            averaged=config.optimizer.ema_decay > 0,
+            cached=_cached(config, policy, images),
+        )
+        need.require(next(policy.parameters()).device)
         folder.begin(_facts(config, provenance, policy, list(images.values())))
         windows = sum(len(e.ticks) for e in training)
         remarks = before_training(config, policy, trunk_report, device)
         done = 0 if folder.saved is None else folder.saved.track["step"]
-        planned(Plan(len(training), len(held_out), windows, count_parameters(policy), trunk_report, remarks, done))
+        counts = count_parameters(policy)
+        planned(Plan(len(training), len(held_out), windows, counts, need, trunk_report, remarks, done))
         features = _features(config, sets, policy, images, seed, caching)
         learner = Learner(
             config,
@@ -214,9 +225,13 @@ def _features(
 ) -> CachedFeatures | None:
     """What the image encoder gives, where it is frozen and the demonstrations lie on a disk."""
     encoder = policy.encoder("image")
-    if not config.caches or not isinstance(encoder, ImageEncoder) or not all(images.values()):
+    if not _cached(config, policy, images) or not isinstance(encoder, ImageEncoder):
         return None
     return cached_features(sets, encoder, config.augmentation, images=images, seed=seed, said=caching)
+
+
+def _cached(config: FinetuneConfig, policy: HPTPolicy, images: Mapping[Path, str]) -> bool:
+    return config.caches and isinstance(policy.encoder("image"), ImageEncoder) and all(images.values())
 
 
 def _facts(

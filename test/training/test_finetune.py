@@ -142,7 +142,7 @@ def test_loss_that_is_not_finite_stops_with_the_step(run: Any, tmp_path: Path, m
     calls = iter(range(100))
 
     def poisoned(self: HPTPolicy, features: Any, batch: Any) -> torch.Tensor:
-        return intact(self, features, batch) * (float("nan") if next(calls) == 4 else 1.0)
+        return intact(self, features, batch) * (float("nan") if len(batch.state) > 2 and next(calls) == 4 else 1.0)
 
     monkeypatch.setattr(HPTPolicy, "loss_of", poisoned)
     with pytest.raises(DivergedError, match="step 5: loss nan"):

@@ -43,7 +43,7 @@ def require_room(caches: Sequence[tuple[Path, int, int]]) -> None:
 def require_memory(encoder: ImageEncoder, workers: int, frames: int) -> None:
     """Raise DataError when encoding would need more memory than there is."""
     largest = max(float(np.prod(size)) * 3 * 4 for size in encoder.sizes_px.values())
-    needed, free = workers * frames * largest * ACTIVATIONS, _available_bytes()
+    needed, free = workers * frames * largest * ACTIVATIONS, available_bytes()
     if free is not None and needed > free:
         raise DataError(
             f"encoding the images needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
@@ -56,7 +56,8 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
 
 
-def _available_bytes() -> int | None:
+def available_bytes() -> int | None:
+    """Memory that can be had without swapping; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

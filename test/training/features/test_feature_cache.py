@@ -161,7 +161,7 @@ def test_cache_that_does_not_fit_is_refused_before_anything_is_computed(
         small_disk.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(free=room.MARGIN_BYTES + 100_000))
         with pytest.raises(DataError, match=r"needs 0.00 GB more"):
             cached([stored], encoder, PLAIN, seed=0)
-    monkeypatch.setattr(room, "_available_bytes", lambda: 1_000_000)
+    monkeypatch.setattr(room, "available_bytes", lambda: 1_000_000)
     with pytest.raises(DataError, match="of memory"):
         cached([stored], encoder, PLAIN, seed=0)
     assert not counter.blocks
