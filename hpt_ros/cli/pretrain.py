@@ -60,8 +60,18 @@ def pretrain(
             if leads:
                 bar.update(row, completed=step.step, note=_figures(step))
 
+        features = None
+
+        def cache(done: int, total: int) -> None:
+            nonlocal features
+            if leads and features is None:
+                features = bar.add_task("image features", total=total)
+            if leads and features is not None:
+                bar.update(features, completed=done, total=total)
+
         source = None if trunk == "none" else trunk
-        report = run(config, out, trunk=source, seed=seed, device=device, overwrite=overwrite, progress=show)
+        options: dict[str, Any] = {"seed": seed, "device": device, "overwrite": overwrite}
+        report = run(config, out, trunk=source, progress=show, caching=cache, **options)
     if leads:
         console.print(_summary(report))
         console.print(

@@ -20,6 +20,7 @@ class PretrainConfig:
         unless instructions tell the tasks apart.
     draws: sets drawn for one step, over all workers; a step learns from `draws * batch_size` windows.
     exponent: a set is drawn with a probability proportional to its number of windows to this power; the paper's is 0.5.
+    cache_features: compute what a frozen image encoder gives once and keep it beside each set, as fine-tuning does.
     """
 
     policy: PolicyConfig
@@ -31,6 +32,7 @@ class PretrainConfig:
     domains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    cache_features: bool = True
     state_every_s: float = 300.0
 
     def __post_init__(self) -> None:
@@ -45,6 +47,11 @@ class PretrainConfig:
         for domain, sets in self.domains.items():
             check(domain.isidentifier(), f"domains.{domain}", domain, "letters, digits and underscores")
             check(bool(sets), f"domains.{domain}", list(sets), "at least one demonstration set")
+
+    @property
+    def caches(self) -> bool:
+        """Whether image features are computed once."""
+        return self.cache_features and not self.policy.encoder.trained
 
     def with_sets(self, added: Sequence[tuple[str, Path]]) -> PretrainConfig:
         """With further sets, each of a domain."""

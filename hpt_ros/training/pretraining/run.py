@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +13,15 @@ import torch
 from hpt_ros.configuration import check, to_mapping
 from hpt_ros.control.actions import least_ranges
 from hpt_ros.model import TrunkReport, initialised_trunk, load_trunk, save_checkpoint
+from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.multi_policy import MultiPolicy
 from hpt_ros.model.parameters import ParameterCount, count_parameters
 from hpt_ros.model.published_trunk import save_trunk
 from hpt_ros.model.weights import content_hash
+from hpt_ros.training.config import AugmentationConfig
+from hpt_ros.training.features import CachedFeatures, cached_features
 from hpt_ros.training.loop import Outcome, Progress, run_steps
+from hpt_ros.training.need import Need, training_need
 from hpt_ros.training.pretraining.config import PretrainConfig
 from hpt_ros.training.pretraining.curves import draw_curves
 from hpt_ros.training.pretraining.folders import run_folder
@@ -27,6 +31,9 @@ from hpt_ros.training.pretraining.workers import Workers
 
 DOMAINS = "domains"
 CURVES = "curves.png"
+
+Caching = Callable[[int, int], None]
+"""Frames of a domain whose features are there, and all."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ def pretrain(
     device: str = "cpu",
     overwrite: bool = False,
     progress: Progress = lambda _: None,
+    caching: Caching = lambda done, total: None,
 ) -> PretrainReport:
     """Train on all sets of `config` and write the run folder `out`; goes on where an interrupted run there stood.
 
@@ -72,7 +80,7 @@ def pretrain(
 
     Args:
         trunk: what `load_trunk` reads, to go on with its pre-training; None starts from random values.
-        progress: called on every process.
+        progress, caching: called on every process, after each step, and as frames of a domain get their features.
 
     Raises:
         ConfigError: no set, or fewer draws than processes.
@@ -85,7 +93,17 @@ def pretrain(
     with Workers(device) as workers, torch.random.fork_rng():
         torch.manual_seed(seed)
         sources = workers.together(lambda: open_sources(config, seed))
-        return train(config, sources, out, workers, trunk=trunk, seed=seed, overwrite=overwrite, progress=progress)
+        return train(
+            config,
+            sources,
+            out,
+            workers,
+            trunk=trunk,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+            caching=caching,
+        )
 
 
 def train(
@@ -98,6 +116,7 @@ def train(
     seed: int,
     overwrite: bool = False,
     progress: Progress = lambda _: None,
+    caching: Caching = lambda done, total: None,
 ) -> PretrainReport:
     """`pretrain` on opened sets, with torch's generator already seeded."""
     check(config.draws >= workers.size, "draws", config.draws, f"at least {workers.size}: one for each process")
@@ -105,10 +124,17 @@ def train(
         folder = workers.together(lambda: stack.enter_context(run_folder(out, overwrite, workers.leads)))
         policy, trunk_report = workers.together(lambda: _network(config, sources, trunk))
         policy.to(workers.device)
-        facts = _facts(config, sources, policy, workers, seed)
+        images = workers.together(sources.image_hashes) if config.caches else {}
+        cached = bool(images) and all(images.values())
+        workers.together(lambda: _need(config, policy, cached).require(workers.device))
+        facts = _facts(config, sources, policy, workers, seed) | {"images": images}
         workers.require_same(facts)
         workers.together(lambda: folder.begin(facts))
         folder.saved = workers.shared_state(folder.saved)
+        if cached:
+            sources = sources.with_features(
+                workers.together(lambda: _features(sources, policy, workers, images, caching))
+            )
         folder.learner = learner = PretrainLearner(config, policy, sources, workers, seed)
         provenance = {
             "data": {"sets": [str(s.demos.path) for s in sources.sets], "hash": facts["data"]},
@@ -159,6 +185,35 @@ def _network(config: PretrainConfig, sources: Sources, trunk: str | Path | None)
         policy[domain].instructions = sources.instructions
         policy[domain].scaling.fit(*sources.rows(domain), least_ranges(policy[domain].embodiment))
     return policy, report
+
+
+def _need(config: PretrainConfig, policy: MultiPolicy, cached: bool) -> Need:
+    return training_need(
+        [policy[domain] for domain in policy.domains],
+        [parameter for _, parameter in policy.named() if parameter.requires_grad],
+        batch_size=config.batch_size,
+        averaged=config.optimizer.ema_decay > 0,
+        cached=cached,
+    )
+
+
+def _features(
+    sources: Sources, policy: MultiPolicy, workers: Workers, images: Mapping[str, str], caching: Caching
+) -> dict[str, CachedFeatures]:
+    """What the frozen image encoder gives, by domain. Each worker begins with another domain, and waits for what others compute."""
+    first = workers.rank % len(policy.domains)
+    alone = workers.size == 1 or workers.device.type == "cuda"
+    found = {}
+    for domain in (*policy.domains[first:], *policy.domains[:first]):
+        encoder = policy[domain].encoder("image")
+        assert isinstance(encoder, ImageEncoder)
+        sets = [source.demos for source in sources.of(domain)]
+        hashes = {demos.path: images[str(demos.path)] for demos in sets}
+        threads = 0 if alone else torch.get_num_threads()
+        found[domain] = cached_features(
+            sets, encoder, AugmentationConfig(), images=hashes, seed=0, said=caching, workers=threads
+        )
+    return found
 
 
 def _facts(

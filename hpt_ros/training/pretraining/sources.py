@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from hpt_ros.demos import Demos
 from hpt_ros.embodiment import Embodiment, require_same
 from hpt_ros.errors import ConfigError
 from hpt_ros.model.language import InstructionCache, embed
+from hpt_ros.training.features import CachedFeatures, image_hash
 from hpt_ros.training.pretraining.config import PretrainConfig
 from hpt_ros.training.windows import DemosLike, Windows, all_episodes, data_hash, hold_out, instructions_of
 
@@ -48,6 +49,20 @@ class Sources:
         states, actions = zip(*(source.training.rows() for source in self.of(domain)), strict=True)
         return np.concatenate(states), np.concatenate(actions)
 
+    def image_hashes(self) -> dict[str, str]:
+        """By set, what identifies its images; empty where it keeps none."""
+        return {str(source.demos.path): image_hash(source.demos.path) for source in self.sets}
+
+    def with_features(self, features: Mapping[str, CachedFeatures]) -> Sources:
+        """The same sets, with what is known of image features by domain in the place of pixels."""
+
+        def read(source: Source, windows: Windows) -> Windows:
+            return Windows(windows.episodes, self.instructions, features.get(source.domain))
+
+        return replace(
+            self, sets=tuple(replace(s, training=read(s, s.training), held_out=read(s, s.held_out)) for s in self.sets)
+        )
+
     def hashes(self) -> dict[str, str]:
         """By set, what identifies its content."""
         return {str(source.demos.path): data_hash([source.demos]) for source in self.sets}
@@ -66,7 +81,9 @@ def open_sources(config: PretrainConfig, seed: int) -> Sources:
     if not named or twice:
         remedy = "list them under `domains`, or pass [DOMAIN=]FOLDER after the preset"
         raise ConfigError("domains", twice or {}, "at least one demonstration set, each only once", remedy)
-    opened = {d: [Demos.open(path).decoded() for path in paths] for d, paths in config.domains.items()}
+    opened = {d: [Demos.open(path) for path in paths] for d, paths in config.domains.items()}
+    if not config.caches:  # a cache reads each frame once
+        opened = {d: [demos.decoded() for demos in sets] for d, sets in opened.items()}
     return sources_of(opened, config, seed)
 
 

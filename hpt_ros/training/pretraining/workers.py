@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +19,9 @@ from hpt_ros.training.state_file import RunState
 T = TypeVar("T")
 
 _BUCKET_NUMBERS = 1 << 24  # of gradients that travel together: 64 MB of copies at most
+_PATIENCE = timedelta(
+    hours=12
+)  # of one that waits while another still computes features; torchrun ends all when one dies
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
 
@@ -45,7 +49,8 @@ class Workers:
         if self.size > 1:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
-            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=_PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
