@@ -24,7 +24,7 @@ _slow = threading.Event()
 class Swinging(policy_node.PolicyRunner):
     """Always moving: the joints swing one after another."""
 
-    def act(self, observation: Any) -> Any:
+    def act(self, observation: Any, committed: Any = None) -> Any:
         super().act(observation)
         time.sleep(SLOW_S if _slow.is_set() else 0.0)
         policy = self.embodiment.policy
