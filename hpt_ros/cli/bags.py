@@ -128,6 +128,16 @@ def verify(bags: Bags) -> int:
     return 1 if bad else 0
 
 
+@app.command()
+def salvage(bag: Annotated[Path, typer.Argument(help="One bag that was cut off.")]) -> None:
+    """Copy what can be read of a damaged bag to .quarantine beside it, scored 0; the bag stays as it is."""
+    from hpt_ros.recording.salvage import salvage_bag
+
+    found = salvage_bag(bag)
+    console.print(f"salvaged {found}")
+    console.print(f"look at it, then: hpt-ros bags score {found.path} --score 1, and name it to hpt-ros convert")
+
+
 def _edit(bags: list[Path], reason: str, **changes: Any) -> None:
     from hpt_ros.demos.bag import episode_name, find_bags
     from hpt_ros.recording.edits import change_edit

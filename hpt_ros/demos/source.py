@@ -151,13 +151,17 @@ def _opened(paths: list[Path]) -> list[Reader | Ros1Reader]:
             reader.close()
         raise DataError(
             f"not a readable bag: {error}",
-            f"if {paths[len(readers) - 1].name} was cut off, {_recovery(paths[0])} makes what is left of it readable",
+            f"if {paths[len(readers) - 1].name} was cut off, {_recovery(paths[len(readers) - 1])} makes what is left of it readable",
         ) from error
     return readers
 
 
 def _recovery(path: Path) -> str:
-    return "`rosbag reindex`" if path.suffix == ROS1 else "`mcap recover`"
+    return (
+        "`rosbag reindex`"
+        if path.suffix == ROS1
+        else f"`hpt-ros bags salvage {path}` (other recorders: `mcap recover`)"
+    )
 
 
 def _embedded_custom(file: Path) -> Mapping[str, str]:

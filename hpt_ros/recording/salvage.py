@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rosbags.rosbag2.metadata import parse_qos
 
-from hpt_ros.errors import DataError
+from hpt_ros.errors import BusyError, DataError
 from hpt_ros.recording.episode import NOTES, PARTIAL_SUFFIX, QUARANTINE, EpisodeWriter, episode_name, move_out
 from hpt_ros.recording.mcap_records import Channel, DamageError, Message, Notes, walk
 from hpt_ros.recording.metadata import EpisodeMetadata
@@ -55,6 +55,36 @@ def _salvage(partial: Path) -> Salvage | None:
     if (bag / "metadata.yaml").exists():
         with_messages = _copy_facts(mcap)
         return Salvage(move_out(partial, target), *with_messages, "complete, but never acknowledged")
+    copy = _copied(mcap, target)
+    if target.exists():
+        shutil.rmtree(partial)
+    else:
+        move_out(partial, target)
+    return copy
+
+
+def salvage_bag(bag: Path) -> Salvage:
+    """Copy what can be read of a damaged bag of this package to the quarantine beside it; the bag stays as it is.
+
+    Raises:
+        DataError: it is not one MCAP file, or nothing of an episode can be read.
+        BusyError: there is such a copy.
+        OSError: the disk refuses.
+    """
+    files = [bag] if bag.is_file() else sorted(bag.glob("*.mcap"))
+    if len(files) != 1:
+        raise DataError(f"{bag}: {len(files)} .mcap files, expected one", "give the folder of one episode")
+    target = bag.resolve().parent / QUARANTINE / bag.resolve().stem
+    if target.exists():
+        raise BusyError(f"{target} exists", "delete it to salvage the bag again")
+    copy = _copied(files[0], target)
+    if not target.exists():
+        raise DataError(f"{bag}: {copy.remark}", "bags of other recorders: `mcap recover` (mcap.dev)")
+    return copy
+
+
+def _copied(mcap: Path, target: Path) -> Salvage:
+    """Write the new bag `target`, unless not even the episode's facts can be read."""
     found = _Copy(target)
     try:
         for item in walk(mcap):
@@ -63,10 +93,8 @@ def _salvage(partial: Path) -> Salvage | None:
     except DataError as error:
         remark = f"ends {error.message}"
     if found.about is None:
-        move_out(partial, target)
         return Salvage(target, 0, 0.0, f"nothing readable: {remark}")
     found.commit(remark)
-    shutil.rmtree(partial)
     return Salvage(target, found.messages, found.duration_s, remark)
 
 

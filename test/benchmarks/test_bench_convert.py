@@ -33,7 +33,7 @@ def test_figures_and_goals(tmp_path, monkeypatch) -> None:
     ours = [row for row in report.rows if row["what"] == "this package"]
     assert [row["transport"] for row in ours] == ["compressed", "raw"]
     for row in ours:
-        assert row["times_real_time"] == pytest.approx(4 * 0.8 / row["seconds"], rel=0.1)
+        assert row["times_real_time"] == pytest.approx(4 * 0.8 / row["seconds"], rel=0.1, abs=0.051)  # one decimal
     assert len(report.goals) == 6
     naive = next(row for row in report.rows if row["what"] == "naive")
     per_core = report.ratios["compressed: this package / naive, MB per second of one core"]

@@ -66,6 +66,26 @@ def test_verify_names_the_bad_ones(bags, capsys) -> None:
     assert "1 of 2 bags are whole" in said
 
 
+def test_what_is_left_of_a_cut_bag_can_be_converted(tmp_path, capsys) -> None:
+    bag = synthetic.record(tmp_path / "bags", ROBOT, synthetic.messages(ROBOT, 2.2))
+    (mcap,) = bag.glob("*.mcap")
+    whole = mcap.read_bytes()
+    mcap.write_bytes(whole[: round(0.7 * len(whole))])
+    assert main(["convert", str(bag), "--out", str(tmp_path / "demos")]) == 5
+    assert f"hpt-ros bags salvage {bag}" in " ".join(capsys.readouterr().err.split())
+    assert main(["bags", "salvage", str(bag)]) == 0
+    copy = bag.parent / ".quarantine" / bag.name
+    assert main(["bags", "verify", str(copy)]) == 0
+    assert main(["bags", "score", str(copy), "--score", "1"]) == 0
+    assert main(["convert", str(copy), "--out", str(tmp_path / "demos")]) == 0
+    assert mcap.read_bytes() == whole[: round(0.7 * len(whole))]
+    assert main(["bags", "salvage", str(bag)]) == 7
+    mcap.write_bytes(whole[:40])
+    copy.rename(tmp_path / "first")
+    assert main(["bags", "salvage", str(bag)]) == 5
+    assert not copy.exists()
+
+
 def test_a_folder_without_bags_is_refused(tmp_path, capsys) -> None:
     assert main(["bags", "list", str(tmp_path)]) == 5
     assert "no bag here" in capsys.readouterr().err
