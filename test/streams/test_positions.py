@@ -14,7 +14,7 @@ from synthetic import START_NS
 from hpt_ros.errors import StreamError
 from hpt_ros.streams import decode as module
 from hpt_ros.streams.cdr import decode
-from hpt_ros.streams.decode import command_positions, joint_positions
+from hpt_ros.streams.decode import command_positions, is_intervention, joint_positions
 
 NAMES = ("j1", "joint_two", "j3")
 JOINTS = "sensor_msgs/msg/JointState"
@@ -85,3 +85,6 @@ def test_a_command_ends_in_as_much_padding_as_the_middleware_likes(padding: int)
     before_interventions = whole[:-1]
     for raw in (whole, before_interventions):
         np.testing.assert_array_equal(command_positions(raw + bytes(padding), robot.action_names), np.arange(8.0))
+    assert is_intervention(before_interventions + b"\1" + bytes(padding))
+    assert not is_intervention(whole + bytes(padding))
+    assert not is_intervention(before_interventions + bytes(padding))
