@@ -30,6 +30,9 @@ def pretrain(
     draws: Annotated[int | None, typer.Option(help="Sets drawn for a step, over all processes.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows of each draw.")] = None,
     exponent: Annotated[float | None, typer.Option(help="Sets are drawn in proportion to their size to it.")] = None,
+    parallel: Annotated[
+        str | None, typer.Option(help="With several processes: ddp, or fsdp: the trunk in shards, for large and huge.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of initialisation, draws, dropout and split.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")] = "auto",
@@ -44,6 +47,7 @@ def pretrain(
     from hpt_ros.training.pretraining import pretrain as run
 
     given: dict[str, Any] = {"steps": steps, "draws": draws, "batch_size": batch_size, "exponent": exponent}
+    given |= {"parallel": parallel}
     config = load_pretrain_config(preset).with_sets([_set(text) for text in demos or []])
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     config = config.sized(size) if size else config

@@ -168,7 +168,7 @@ def train(
         }
         need = training_need(
             [policy],
-            [p for p in policy.parameters() if p.requires_grad],
+            sum(p.numel() * p.element_size() for p in policy.parameters() if p.requires_grad),
             batch_size=config.batch_size,
             averaged=config.optimizer.ema_decay > 0,
             cached=_cached(config, policy, images),

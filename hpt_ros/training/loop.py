@@ -183,7 +183,7 @@ class _Run:
             measured: dict[str, Any] = {} if due else {"val_loss": None, "val_error": {}}
             self._folder.log_metrics(asdict(report) | measured)
         self._progress(report)
-        if time.monotonic() - self._stored_s >= settings.state_every_s:
+        if self._folder.agreed(time.monotonic() - self._stored_s >= settings.state_every_s):
             self._store()
 
     def _validate(self) -> None:

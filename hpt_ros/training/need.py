@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpt_ros.errors import DataError
 from hpt_ros.model import Batch, HPTPolicy
@@ -46,7 +46,7 @@ class Need:
 
 def training_need(
     policies: Sequence[HPTPolicy],
-    trained: Iterable[nn.Parameter],
+    trained_bytes: int,
     *,
     batch_size: int,
     averaged: bool,
@@ -55,10 +55,10 @@ def training_need(
     """Of training these policies by turns; what one batch keeps is measured on small batches of nothing.
 
     Args:
-        averaged: an average of the weights is kept. cached: features of the image encoder are read, not computed.
+        trained_bytes: of all parameters that are updated here. averaged: an average of the weights is kept. cached: features of the image encoder are read, not computed.
     """
     copies = 3 + int(averaged)  # gradient and moments, or weight and moments
-    update = 2 * copies * sum(p.numel() * p.element_size() for p in trained)
+    update = 2 * copies * trained_bytes
     with torch.random.fork_rng(devices=[]):
         activations = max(_activations(policy, batch_size, cached) for policy in policies)
         batches = max(_bytes(_blank(policy, 1, cached)) for policy in policies) * batch_size * (2 + AHEAD)

@@ -38,9 +38,15 @@ class Optimization:
         """Forget the gradients."""
         self._optimizer.zero_grad(set_to_none=True)
 
-    def clip(self) -> Tensor:
-        """Bound the gradient; gives its norm before."""
-        return nn.utils.clip_grad_norm_(self.parameters.values(), self.config.grad_clip)
+    def clip(self, norm: Tensor | None = None) -> Tensor:
+        """Bound the gradient; gives its norm before. `norm`: of a gradient of which only a part is here."""
+        if norm is None:
+            return nn.utils.clip_grad_norm_(self.parameters.values(), self.config.grad_clip)
+        factor = (self.config.grad_clip / (norm + 1e-6)).clamp(max=1.0)  # as torch's
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+        return norm
 
     def update(self, step: int) -> None:
         """Apply the gradients of step 0, 1, ..."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from hpt_ros.configuration import check
 from hpt_ros.model.config import TRUNK_SIZES, PolicyConfig
 from hpt_ros.presets import load_preset, preset_names
 from hpt_ros.training.config import ComputeConfig, OptimizerConfig, ValidationConfig
+
+Parallel = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class PretrainConfig:
         unless instructions tell the tasks apart.
     draws: sets drawn for one step, over all workers; a step learns from `draws * batch_size` windows.
     exponent: a set is drawn with a probability proportional to its number of windows to this power; the paper's is 0.5.
+    parallel: with several processes: `ddp`, the whole trunk on each; or `fsdp`, each with its share of weights, gradients and moments.
     cache_features: compute what a frozen image encoder gives once and keep it beside each set, as fine-tuning does.
     """
 
@@ -32,6 +36,7 @@ class PretrainConfig:
     domains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    parallel: Parallel = "ddp"
     cache_features: bool = True
     state_every_s: float = 300.0
 
@@ -40,6 +45,7 @@ class PretrainConfig:
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         check(self.state_every_s >= 0, "state_every_s", self.state_every_s, "at least 0")
         check(not self.compute.compile, "compute.compile", True, "false: every domain has another graph")
+        check(self.parallel in ("ddp", "fsdp"), "parallel", self.parallel, "ddp or fsdp")
         check(0 <= self.exponent <= 1, "exponent", self.exponent, "0 (all sets alike) to 1 (all windows alike)")
         blocks, lora = self.policy.num_blocks, self.policy.lora
         check(blocks >= 1, "policy.num_blocks", blocks, "at least 1: there is no trunk to pre-train without")

@@ -22,6 +22,10 @@ class PretrainFolder(RunFolder):
         super().__enter__()
         return self
 
+    def agreed(self, due: bool) -> bool:
+        assert self.learner is not None
+        return self.learner.parallel.agreed(due)
+
     def log_metrics(self, values: Mapping[str, Any]) -> None:
         assert self.learner is not None
         measured = {} if values["val_loss"] is None else self.learner.val_losses

@@ -20,6 +20,7 @@ from hpt_ros.training.loop import LOSS_OVER_STEPS
 from hpt_ros.training.optimization import Optimization, schedule
 from hpt_ros.training.order import seed_step
 from hpt_ros.training.pretraining.config import PretrainConfig
+from hpt_ros.training.pretraining.parallel import parallel
 from hpt_ros.training.pretraining.sampling import Draw, Sampler
 from hpt_ros.training.pretraining.sources import Source, Sources
 from hpt_ros.training.pretraining.workers import Workers
@@ -40,14 +41,19 @@ class PretrainLearner:
     """
 
     def __init__(
-        self, config: PretrainConfig, policy: MultiPolicy, sources: Sources, workers: Workers, seed: int
+        self,
+        config: PretrainConfig,
+        policy: MultiPolicy,
+        sources: Sources,
+        workers: Workers,
+        seed: int,
     ) -> None:
         self._config, self._policy, self._sources, self._workers, self._seed = config, policy, sources, workers, seed
         sizes = [len(source.training) for source in sources.sets]
         self.sampler = Sampler(sizes, config.exponent, config.draws, config.batch_size, seed)
-        self.optimization = Optimization(config.optimizer, config.steps, policy.named())
-        self._shared = [p for p in policy.trunk.parameters() if p.requires_grad]
         self._own = {domain: policy.own_parameters(domain) for domain in policy.domains}
+        self.parallel = parallel(config.parallel, policy, workers)
+        self.optimization = Optimization(config.optimizer, config.steps, self.parallel.named())
         self._mine = workers.mine(range(config.draws))
         self._batches = Ahead(self._batch, config.steps * len(self._mine))
         self._recent: dict[str, deque[float]] = {domain: deque(maxlen=LOSS_OVER_STEPS) for domain in policy.domains}
@@ -80,7 +86,7 @@ class PretrainLearner:
             losses[number] = self._learn(draws[number], step * len(self._mine) + i, watch) / len(draws)
         self._exchange(domains, losses)
         watch.lap("exchange")
-        norm = self.optimization.clip()
+        norm = self.optimization.clip(self.parallel.norm(self.optimization.parameters.values()))
         if not (torch.isfinite(losses).all() and torch.isfinite(norm)):
             raise self._diverged(draws, losses * len(draws), norm)
         self.optimization.update(step)
@@ -101,7 +107,7 @@ class PretrainLearner:
             return None
         self._policy.eval()
         sums = torch.zeros(len(scored), 2, dtype=torch.float64)
-        with self.optimization.served():
+        with self.optimization.served(), self.parallel.gathered():
             for number in self._workers.mine(range(len(scored))):
                 seed_step(self._seed, number)
                 sums[number] = self._scored(scored[number])
@@ -117,14 +123,14 @@ class PretrainLearner:
     def state(self) -> dict[str, Tensor]:
         """Everything that the next steps depend on, besides configuration, data and seed."""
         recent = {f"{_RECENT}{d}": torch.tensor(list(r), dtype=torch.float64) for d, r in self._recent.items()}
-        return self.optimization.state() | recent
+        return self.parallel.whole(self.optimization.state()) | recent
 
     def load_state(self, tensors: Mapping[str, Tensor], steps_done: int) -> None:
         """Go on from what `state` gave after so many steps."""
         rest = dict(tensors)
         for domain, recent in self._recent.items():
             recent.extend(rest.pop(_RECENT + domain).tolist())
-        self.optimization.load_state(rest)
+        self.optimization.load_state(self.parallel.part(rest))
         self.steps_done = steps_done
 
     def _batch(self, number: int) -> Batch:
@@ -148,7 +154,8 @@ class PretrainLearner:
 
     def _exchange(self, domains: Iterable[str], losses: Tensor) -> None:
         """Sum losses and gradients over the workers; one that did not draw a domain adds nothing to its gradients."""
-        active = [*self._shared, *(p for domain in dict.fromkeys(domains) for p in self._own[domain])]
+        self.parallel.collect()
+        active = [*self.parallel.to_sum(), *(p for domain in dict.fromkeys(domains) for p in self._own[domain])]
         gradients = [_gradient(parameter) for parameter in active]
         self._workers.sum([losses, *gradients])
 

@@ -22,6 +22,7 @@ from hpt_ros.training.config import AugmentationConfig
 from hpt_ros.training.features import CachedFeatures, cached_features
 from hpt_ros.training.loop import Outcome, Progress, run_steps
 from hpt_ros.training.need import Need, training_need
+from hpt_ros.training.optimization import TRUNK
 from hpt_ros.training.pretraining.config import PretrainConfig
 from hpt_ros.training.pretraining.curves import draw_curves
 from hpt_ros.training.pretraining.folders import run_folder
@@ -120,13 +121,21 @@ def train(
 ) -> PretrainReport:
     """`pretrain` on opened sets, with torch's generator already seeded."""
     check(config.draws >= workers.size, "draws", config.draws, f"at least {workers.size}: one for each process")
+    if config.parallel == "fsdp":
+        whole = config.draws % workers.size == 0
+        check(
+            whole,
+            "draws",
+            config.draws,
+            f"a multiple of {workers.size} with fsdp: all processes run the trunk equally often",
+        )
     with ExitStack() as stack:
         folder = workers.together(lambda: stack.enter_context(run_folder(out, overwrite, workers.leads)))
         policy, trunk_report = workers.together(lambda: _network(config, sources, trunk))
         policy.to(workers.device)
         images = workers.together(sources.image_hashes) if config.caches else {}
         cached = bool(images) and all(images.values())
-        workers.together(lambda: _need(config, policy, cached).require(workers.device))
+        workers.together(lambda: _need(config, policy, workers, cached).require(workers.device))
         facts = _facts(config, sources, policy, workers, seed) | {"images": images}
         workers.require_same(facts)
         workers.together(lambda: folder.begin(facts))
@@ -146,8 +155,8 @@ def train(
         }
 
         def save(name: str, metrics: Mapping[str, Any]) -> None:
-            if workers.leads:
-                with learner.optimization.served():
+            with learner.optimization.served(), learner.parallel.gathered():
+                if workers.leads:
                     save_trunk(folder.path / name, policy.trunk, policy.config, {**provenance, "metrics": metrics})
 
         outcome = run_steps(_Pace(config), learner, folder, save, progress)
@@ -159,11 +168,12 @@ def train(
             parameters={domain: count_parameters(policy[domain]) for domain in policy.domains},
             trunk=trunk_report,
         )
-        if workers.leads:
-            with learner.optimization.served():
+        with learner.optimization.served(), learner.parallel.gathered():
+            if workers.leads:
                 for domain in policy.domains:
                     made = {**provenance, "parameters": report.parameters[domain], "metrics": asdict(outcome)}
                     save_checkpoint(folder.path / DOMAINS / domain, policy[domain], policy[domain].embodiment, made)
+        if workers.leads:
             draw_curves(folder.path / CURVES, folder.path / "metrics.jsonl")
             folder.write_report(asdict(report))
     return report
@@ -187,10 +197,12 @@ def _network(config: PretrainConfig, sources: Sources, trunk: str | Path | None)
     return policy, report
 
 
-def _need(config: PretrainConfig, policy: MultiPolicy, cached: bool) -> Need:
+def _need(config: PretrainConfig, policy: MultiPolicy, workers: Workers, cached: bool) -> Need:
+    trained = {name: p.numel() * p.element_size() for name, p in policy.named() if p.requires_grad}
+    shares = workers.size if config.parallel == "fsdp" else 1
     return training_need(
         [policy[domain] for domain in policy.domains],
-        [parameter for _, parameter in policy.named() if parameter.requires_grad],
+        sum(size // (shares if name.startswith(TRUNK) else 1) for name, size in trained.items()),
         batch_size=config.batch_size,
         averaged=config.optimizer.ema_decay > 0,
         cached=cached,

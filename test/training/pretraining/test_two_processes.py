@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 import torch
 
+from hpt_ros.errors import ConfigError
 from hpt_ros.model import load_checkpoint
 from hpt_ros.model.weights import read_tensors
 from hpt_ros.training.pretraining import PretrainConfig, pretrain
+from hpt_ros.training.pretraining.run import train
+from hpt_ros.training.pretraining.sources import open_sources
+from hpt_ros.training.pretraining.workers import Workers
 
 TIMEOUT_S = 240
 
@@ -74,3 +78,41 @@ def test_processes_share_out_agree_and_refuse_together(
     for name, gradient in expected.items():
         assert torch.equal(shared[0][name], shared[1][name])
         assert torch.allclose(shared[0][name], gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_shards_train_what_one_process_trains_and_go_on_exactly(
+    settings: PretrainConfig, settings_file: Any, tmp_path: Path
+) -> None:
+    """FSDP: 12 steps, dropout and an average of the weights; each process holds half of every tensor of the trunk."""
+    changes: dict[str, Any] = {"steps": 12, "draws": 2, "optimizer": replace(settings.optimizer, ema_decay=0.9)}
+    pretrain(replace(settings, **changes), tmp_path / "one")
+    file = settings_file(parallel="fsdp", **changes)
+    ended = torchrun(str(Path(__file__).with_name("sharded_workers.py")), str(tmp_path), str(file))
+    assert ended.returncode == 0, ended.stderr
+    shares = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) > 0.45
+    one, sharded = (read_tensors(tmp_path / run / "last" / "trunk.pth") for run in ("one", "sharded"))
+    assert {name: tensor.shape for name, tensor in one.items()} == {n: t.shape for n, t in sharded.items()}
+    assert max(float((one[name] - sharded[name]).abs().max()) for name in one) < 1e-6
+    for domain in settings.domains:
+        a, b = (load_checkpoint(tmp_path / run / "domains" / domain).policy.state_dict() for run in ("one", "sharded"))
+        # a few gradients are rounding alone, as of a bias before a softmax, and AdamW takes them for full ones
+        assert max(float((a[name] - b[name]).abs().max()) for name in a) < 1e-5
+    curves = [[json.loads(line) for line in (tmp_path / run / "metrics.jsonl").open()] for run in ("one", "sharded")]
+    for a, b in zip(*curves, strict=True):
+        assert a["losses"] == pytest.approx(b["losses"], abs=1e-6)
+        assert a["grad_norm"] == pytest.approx(
+            b["grad_norm"], rel=1e-5
+        )  # updates hardly tell a gradient from its double
+    for name in ("last", "best"):
+        whole, broken = (read_tensors(tmp_path / run / name / "trunk.pth") for run in ("sharded", "broken"))
+        assert all(torch.equal(tensor, broken[key]) for key, tensor in whole.items())
+
+
+def test_shards_need_as_many_draws_on_every_process(settings: PretrainConfig, tmp_path: Path) -> None:
+    workers = Workers()
+    workers.size = 2
+    odd = replace(settings, draws=3, parallel="fsdp")
+    with pytest.raises(ConfigError, match="multiple of 2 with fsdp"):
+        train(odd, open_sources(odd, 0), tmp_path / "run", workers, seed=0)
