@@ -159,7 +159,7 @@ def _facts(demos: Demos) -> dict[str, str]:
     facts = {
         "total": f"{len(scores)} episodes, {len(demos)} ticks, {len(demos) * robot.policy.period_ns / 1e9:.1f} s",
         "scores": ", ".join(f"{scores.count(score)} x {score:g}" for score in sorted(set(scores), reverse=True)),
-        "interventions": "not told" if demos.intervention is None else f"{demos.intervention.sum()} ticks",
+        "taken over": "not told" if demos.intervention is None else f"{demos.intervention.sum()} ticks",
         "instructions": "; ".join(sorted({e.instruction for e in demos.episodes if e.instruction})) or "none",
         "embodiment": f"{robot.name} {demos.fingerprint}, {robot.policy.rate_hz:g} Hz",
         "cameras": ", ".join(f"{name} {height}x{width}" for name, (height, width) in sizes.items()),

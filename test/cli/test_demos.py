@@ -32,7 +32,7 @@ def test_show_tells_of_every_episode_and_of_the_set(demos: Path, capsys: pytest.
         assert "tester" in line
     assert f"2 episodes, {len(opened)} ticks" in shown
     assert "1 x 1, 1 x 0.5" in shown
-    assert re.search(r"interventions: +0 ticks", shown)
+    assert re.search(r"taken over: +0 ticks", shown)
     assert opened.fingerprint in shown
     assert "reach the cube" in shown
     files = sum((demos / "images" / name).stat().st_size for name in ("wrist.bin", "wrist.spans.npy"))
