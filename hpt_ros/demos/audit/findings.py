@@ -27,7 +27,7 @@ KINDS = {
     "unreadable": Kind(
         "harmful",
         "the bag cannot be read, or lacks a stream of the embodiment",
-        "`hpt-ros bags verify` it; record it again, or correct the embodiment",
+        "`hpt-ros bags verify` it; `hpt-ros bags salvage` one that was cut off, record it again, or correct the embodiment",
     ),
     "bad_values": Kind(
         "harmful",
