@@ -1,25 +1,18 @@
-"""The whole loop over real DDS on the simulated Panda: how late the control thread is, how long a picture takes to become a command.
-
-With `--seconds` of ten minutes or more it is a soak: one phase, in which the memory of every process must stay flat.
-"""
+"""The whole loop over real DDS on the simulated Panda: how late the control thread is, how long a picture takes to become a command."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hpt_ros.benchmarks import policy_scene
+from hpt_ros.benchmarks.loop_setup import PRIORITY, SIZE, START_S, SetUp, keep_running
 from hpt_ros.benchmarks.loop_way import ChunkWays
 from hpt_ros.benchmarks.processes import Watched, process, require_alive
 from hpt_ros.benchmarks.registry import Say
@@ -29,16 +22,9 @@ from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
 from hpt_ros.control.realtime import permissions
 from hpt_ros.control.tick_times import MISSED_S, UNEXPLAINED
-from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to
-from hpt_ros.errors import StreamError
-from hpt_ros.model import save_checkpoint
 
-FULL_S, QUICK_S, SOAK_S = 60.0, 8.0, 600.0
+FULL_S, QUICK_S = 60.0, 8.0
 LATENESS_GOAL_MS = 1.5
-PRIORITY = 60
-GROWTH_GOAL_MB = 16.0
-SIZE = "small"
-_START_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +55,6 @@ def run(quick: bool, say: Say, seconds: float | None = None) -> BenchReport:
     require_ros()
     length_s = seconds or (QUICK_S if quick else FULL_S)
     phases = [phase for phase in PHASES if not phase.realtime or "no SCHED_FIFO" not in permissions()]
-    if length_s >= SOAK_S:
-        phases = phases[:1]
     report = BenchReport("loop", {"seconds": length_s, "policy": f"{SIZE}, ResNet-18, two cameras"}, [])
     for phase in phases:
         say(f"{phase.name}: {length_s:g} s")
@@ -100,59 +84,25 @@ class _Found:
     processes: list[dict[str, Any]]
 
 
-def embodiment(rate_hz: float) -> Embodiment:
-    """The Panda of `bench policy` at a control rate, patient with a machine that is saturated on purpose."""
-    data = embodiment_to(policy_scene.embodiment())
-    data["command"]["rate_hz"] = rate_hz
-    data["policy"]["strategy"] = "blend"
-    data["safety"]["policy_timeout_s"] = 1.0
-    for stream in (data["joints"], data["gripper"], *data["cameras"]):
-        stream["timing"]["max_age_s"] = 1.0
-    return embodiment_from(data)
-
-
 def _measure(phase: Phase, folder: Path, domain_id: int, seconds: float) -> _Found:
-    robot, checkpoint, times = folder / "robot.yaml", folder / "checkpoint", folder / "times.json"
-    body = embodiment(phase.rate_hz)
-    robot.write_text(yaml.safe_dump(embodiment_to(body)))
-    save_checkpoint(checkpoint, _near_home(body), body, {})
-    cores = str(len(os.sched_getaffinity(0)))
-    commander = [f"timing_file:={times}", *([f"realtime_priority:={PRIORITY}"] if phase.realtime else [])]
-    own = {
-        "sim": ("hpt_ros.sim.sim_node", []),
-        "commander": ("hpt_ros.nodes.commander_node", commander),
-        "policy": ("hpt_ros.nodes.policy_node", [f"checkpoint:={checkpoint}", f"threads:={cores}"]),
-    }
+    setup = SetUp(folder, phase.rate_hz, phase.realtime)
     with ExitStack() as stack:
-        watched = {}
-        for name, (module, parameters) in own.items():
-            arguments = [x for p in (f"embodiment:={robot}", *parameters) for x in ("-p", p)]
-            watched[name] = Watched(stack.enter_context(process(module, "--ros-args", *arguments)))
+        watched = setup.start(stack)
         ways, session = stack.enter_context(_listening(watched, domain_id, 1 / phase.rate_hz))
-        _keep_running(session, _START_S)
+        keep_running(session, START_S)
         if phase.saturated:
-            load = stack.enter_context(process("hpt_ros.benchmarks.loop_load", str(checkpoint), cores))
+            cores = str(len(os.sched_getaffinity(0)))
+            load = stack.enter_context(process("hpt_ros.benchmarks.loop_load", str(setup.checkpoint), cores))
             watched["load"] = Watched(load)
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             require_alive(watched)
             for item in watched.values():
                 item.sample()
-            _keep_running(session, 0.0)
+            keep_running(session, 0.0)
             time.sleep(1.0)
-        _end(watched["commander"].process)
-        found = json.loads(times.read_text())
+        found = setup.finish(watched)
     return _Found(found, ways, [item.row(name) for name, item in watched.items()])
-
-
-def _near_home(body: Embodiment) -> Any:
-    """A policy of random weights whose actions stay around home."""
-    import numpy as np
-
-    policy = policy_scene.checkpoint(SIZE).policy
-    rows = np.append(body.home_rad, 0.08) + np.random.default_rng(0).uniform(-0.02, 0.0, (50, len(body.action_names)))
-    policy.scaling.fit(rows, rows)
-    return policy
 
 
 @contextmanager
@@ -173,28 +123,6 @@ def _listening(watched: dict[str, Watched], domain_id: int, period_s: float) -> 
         yield ways, session
 
 
-def _keep_running(session: Any, patience_s: float) -> None:
-    """Engage, and go on after a hold, as the person beside the arm would; wait so long until it runs."""
-    end_s = time.monotonic() + patience_s
-    while True:
-        state = session.wait_for_status("commander", _START_S).state
-        if state == "RUNNING":
-            return
-        if wish := {"IDLE": "engage", "HOLDING": "resume", "FAULT": "reset"}.get(state):
-            with suppress(StreamError):
-                session.trigger(f"/hpt_ros/commander/{wish}")
-        if time.monotonic() > end_s:
-            if patience_s:
-                raise StreamError(f"the arm does not run: {session.latest['commander'].reason}")
-            return
-        time.sleep(0.5)
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    child.send_signal(signal.SIGTERM)
-    child.wait(timeout=30)
-
-
 def _report(report: BenchReport, phase: Phase, found: _Found) -> None:
     missed = found.times["missed"]
     counts = {"ticks": found.times["ticks"], "missed": sum(missed.values())}
@@ -206,8 +134,3 @@ def _report(report: BenchReport, phase: Phase, found: _Found) -> None:
             Goal(f"{phase.name}: lateness p99, ms", found.times["lateness"]["p99_ms"], LATENESS_GOAL_MS)
         )
     report.goals.append(Goal(f"{phase.name}: missed deadlines without an explanation", missed.get(UNEXPLAINED, 0), 0))
-    if report.settings["seconds"] >= SOAK_S:
-        worst = max(found.processes, key=lambda row: float(row["growth_mb"]))
-        report.goals.append(
-            Goal(f"growth of memory after warm-up, MB ({worst['what']})", worst["growth_mb"], GROWTH_GOAL_MB)
-        )

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hpt_ros.errors import HptRosError
 
 _WARM_UP = 0.2
@@ -42,7 +44,24 @@ class Watched:
             "cpu_percent": round(percent, 1),
             "memory_mb": round(start_mb, 1),
             "growth_mb": round(growth, 1),
+            "slope_mb_h": round(self._slope_mb_h(settled), 1),
         }
+
+    def memory_every(self, period_s: float) -> list[float]:
+        """Resident memory [MB] in steps of at least `period_s`."""
+        found, due_s = [], -float("inf")
+        for at_s, _, resident_mb in self.samples:
+            if at_s >= due_s:
+                found.append(round(resident_mb, 1))
+                due_s = at_s + period_s
+        return found
+
+    @staticmethod
+    def _slope_mb_h(samples: list[tuple[float, float, float]]) -> float:
+        """By least squares; 0 for a single sample."""
+        at_s, _, resident_mb = np.array(samples).T
+        from_middle_s = at_s - at_s.mean()
+        return 3600 * float(from_middle_s @ resident_mb) / max(float(from_middle_s @ from_middle_s), 1e-9)
 
 
 @contextmanager

@@ -17,12 +17,14 @@ Say = Callable[[str], None]
 class Benchmark:
     """`module` has `run(quick: bool, say: Say) -> BenchReport`; quick takes a minute at most and proves less.
 
-    One that is `timed` takes `seconds` as a third argument: how long to measure, None for its usual time.
+    One that is `timed` takes `seconds` as a third argument: how long to measure, None for its usual time. One that is `long`
+    runs only when it is named.
     """
 
     module: str
     description: str
     timed: bool = False
+    long: bool = False
 
 
 BENCHMARKS = {
@@ -34,6 +36,12 @@ BENCHMARKS = {
         "hpt_ros.benchmarks.loop",
         "the whole loop over DDS: lateness of the control thread, way of a picture",
         timed=True,
+    ),
+    "soak": Benchmark(
+        "hpt_ros.benchmarks.soak",
+        "the loop and the recorder for an hour: flat memory, a cause for every missed deadline",
+        timed=True,
+        long=True,
     ),
     "finetune": Benchmark(
         "hpt_ros.benchmarks.finetune",

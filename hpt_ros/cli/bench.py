@@ -17,23 +17,30 @@ from hpt_ros.benchmarks import BENCHMARKS, BenchReport, run_benchmark
 from hpt_ros.benchmarks.page import bench_page
 from hpt_ros.benchmarks.report import machine
 from hpt_ros.cli.output import console
+from hpt_ros.configuration import check
+
+_WHEN_NAMED = {name for name, benchmark in BENCHMARKS.items() if benchmark.long}
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}; without one: all of them.")] = "",
+    name: Annotated[str, typer.Argument(help=f"{', '.join(BENCHMARKS)}; without one: all but soak.")] = "",
     json_out: Annotated[str, typer.Option("--json", help="File for the figures as JSON; - is standard output.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A shorter run that proves less.")] = False,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", help="How long loop measures; 600 or more: a soak.")
+        float | None, typer.Option("--seconds", help="How long loop (each phase) or soak measures.")
     ] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="The same in minutes; soak: 60.")] = None,
     page: Annotated[Path, typer.Option(help="Without a name: the page that all are written to.")] = Path(
         "out/bench.md"
     ),
 ) -> int:
-    """Run a benchmark, or all of them onto one page; exit 1 when a goal is missed."""
+    """Run a benchmark, or all of them but the hour of soak onto one page; exit 1 when a goal is missed."""
     if not name:
         return _all(page, json_out, quick)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
+    if minutes is not None:
+        check(seconds is None, "minutes", minutes, "--seconds or --minutes, not both")
+        seconds = 60 * minutes
     report = run_benchmark(name, quick, lambda what: console.print(what, markup=False), seconds)
     if json_out:
         text = json.dumps(report.to_mapping(), indent=1) + "\n"
@@ -47,7 +54,7 @@ def _all(page: Path, json_out: str, quick: bool) -> int:
     reports: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for one in BENCHMARKS:
+        for one in (name for name in BENCHMARKS if name not in _WHEN_NAMED):
             console.rule(one, align="left")
             figures = Path(folder) / f"{one}.json"
             command = [sys.executable, "-m", "hpt_ros.cli.main", "bench", one, "--json", str(figures)]

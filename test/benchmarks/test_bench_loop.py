@@ -50,7 +50,7 @@ def test_a_chunks_way_is_put_together_from_stamps() -> None:
 
 @pytest.mark.parametrize(("name", "seconds"), [("delay", 5.0), ("loop", 0.0)])
 def test_a_time_that_cannot_be_measured_is_refused(name: str, seconds: float) -> None:
-    with pytest.raises(ConfigError, match="above 0, for loop only"):
+    with pytest.raises(ConfigError, match="above 0, for loop, soak only"):
         run_benchmark(name, True, lambda _: None, seconds)
 
 
