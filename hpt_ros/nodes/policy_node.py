@@ -6,7 +6,6 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: else waiting threads starve the other nodes
 
-import math
 import sys
 import threading
 import time
@@ -36,7 +35,6 @@ _STATUS_PERIOD_S = 0.1
 _DEPTH = {"joints": 200, "gripper": 20}  # cameras: 5
 _CAMERA = ("camera.", "depth.")
 _WINDOW_S = 5.0
-_FOLLOWED_S = 0.5  # without a word from the commander nobody knows what it does
 _LATENCY_PERCENT = 95
 _SERVING = {"device": "cpu", "dtype": "float32", "compile": False, "quantize": "none"}
 
@@ -117,24 +115,22 @@ class PolicyNode(HptNode):
         return CameraBundle(cameras, self._on_sample, slop_s) if sync == "approximate" else None
 
     def _make_commitment(self) -> Commitment | None:
-        self._followed_s = -math.inf
         rtc = self.declare_parameter("rtc", False).value
         strategy = overridden(self.embodiment, self.declare_parameter("strategy", "").value).policy.strategy
         if not rtc:
             return None
         check(strategy == "blend", "rtc", f"strategy {strategy}", "strategy blend", "add strategy:=blend")
-        self.create_subscription(CommanderStatus, "/hpt_ros/commander/status", self._on_commander, RELIABLE_10)
-        return Commitment(self.embodiment)
+        commitment = Commitment(self.embodiment)
+        on_commander = partial(self._on_commander, commitment)
+        self.create_subscription(CommanderStatus, "/hpt_ros/commander/status", on_commander, RELIABLE_10)
+        return commitment
 
-    def _on_commander(self, status: CommanderStatus) -> None:
-        follows = status.state == "RUNNING" and status.source == "policy"
-        self._followed_s = time.monotonic() if follows else -math.inf
+    def _on_commander(self, commitment: Commitment, status: CommanderStatus) -> None:
+        commitment.on_commander(status.state, status.source, self.get_clock().now().nanoseconds)
 
     def _committed(self, tick_ns: int) -> Committed | None:
-        """What the arm does meanwhile: nothing while it does not follow this policy."""
-        if self._commitment is None or time.monotonic() - self._followed_s > _FOLLOWED_S:
-            return None
-        return self._commitment.at(tick_ns, self._latency_s.percentile(_LATENCY_PERCENT))
+        latency_s = self._latency_s.percentile(_LATENCY_PERCENT)
+        return self._commitment.at(tick_ns, latency_s) if self._commitment else None
 
     def _on_sample(self, key: str, raw: bytes) -> None:
         self._observer.push(key, raw, self.get_clock().now().nanoseconds)

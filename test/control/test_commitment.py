@@ -16,6 +16,7 @@ ROWS = np.arange(16 * 8, dtype=float).reshape(16, 8)
 def commitment() -> Commitment:
     made = Commitment(ROBOT)
     made.publish(0, ROWS)
+    made.on_commander("RUNNING", "policy", 20 * PERIOD_NS)
     return made
 
 
@@ -41,6 +42,21 @@ def test_weights_fall_to_nothing() -> None:
     assert (np.diff(found[1:13]) < 0).all()
     assert found[12:].tolist() == [0] * 4
     assert weights(4, firm=9, overlap=3).tolist() == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("state", "source"), [("HOLDING", ""), ("RUNNING", "teleop:joy"), ("ENGAGING", "policy")])
+def test_an_arm_that_does_not_follow_owes_nothing(state: str, source: str) -> None:
+    made = commitment()
+    assert made.at(PERIOD_NS, 0.02) is not None
+    made.on_commander(state, source, 0)
+    assert made.at(PERIOD_NS, 0.02) is None
+
+
+def test_a_commander_that_falls_silent_is_not_relied_on() -> None:
+    made = commitment()
+    made.on_commander("RUNNING", "policy", 0)
+    assert made.at(PERIOD_NS, 0.02) is not None
+    assert made.at(8 * PERIOD_NS, 0.02) is None
 
 
 @pytest.mark.parametrize("periods", [16, 100, -1])
