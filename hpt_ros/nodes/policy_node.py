@@ -11,16 +11,17 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from builtin_interfaces.msg import Time
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from hpt_ros.configuration import check
 from hpt_ros.control.commitment import Commitment, Committed
 from hpt_ros.control.latency import OBSERVING, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, overridden, require_same
-from hpt_ros.errors import ConfigError, StreamError
+from hpt_ros.errors import ConfigError, HptRosError, StreamError
 from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.model.provenance import trunk_line
 from hpt_ros.msg import ActionChunk, CommanderStatus, PolicyStatus
@@ -47,17 +48,21 @@ class _Said(NamedTuple):
     reason: str
 
 
-class PolicyNode(HptNode):
+class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
     """Parameters and wiring: topics -> Observer -> PolicyRunner -> /hpt_ros/action_chunk.
 
     The status is stamped with the tick that it speaks of, and sent at once from every tick without an observation.
+
+    A managed node: `configure` loads the network, `activate` begins to publish, `deactivate` stops, on which the commander
+    stops the arm, `cleanup` forgets the network. With `autostart` (the usual case) it does the first two itself, and what it
+    cannot serve ends the process.
 
     Parameters: checkpoint (folder), embodiment (preset or file; empty: the checkpoint's own), threads (0: what is
     fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
     policies with language; empty: the only one that the checkpoint knows), save_observations (folder that gets what the
     policy saw, an .npz a tick; empty: off), camera_sync and camera_slop_s (see `CameraBundle`), rtc (chunks go on from the
     rows that the commander executes meanwhile; with strategy `blend` and a head that can) and strategy (of the commander, if
-    not the embodiment's).
+    not the embodiment's), autostart.
     """
 
     def __init__(self) -> None:
@@ -72,17 +77,17 @@ class PolicyNode(HptNode):
         name = self.declare_parameter("embodiment", "").value
         self.embodiment = load_embodiment(name) if name else checkpoint.embodiment
         require_same(checkpoint.embodiment, self.embodiment, f"checkpoint {folder}", "the embodiment")
-        threads = self.declare_parameter("threads", 1).value
-        instruction = self.declare_parameter("instruction", "").value
         self._commitment = self._make_commitment()
         self._checkpoint_name = str(folder)
-        self._runner = PolicyRunner(
-            checkpoint,
-            threads=threads or None,
-            instruction=instruction,
-            rtc=self._commitment is not None,
+        self._options: dict[str, Any] = {
+            "threads": self.declare_parameter("threads", 1).value or None,
+            "instruction": self.declare_parameter("instruction", "").value,
+            "rtc": self._commitment is not None,
             **{name: self.declare_parameter(name, usual).value for name, usual in _SERVING.items()},
-        )
+        }
+        autostart = self.declare_parameter("autostart", True).value
+        self._runner = PolicyRunner(checkpoint, **self._options) if autostart else None
+        self._active = False
         self._observer = Observer(self.embodiment)
         saved = self.declare_parameter("save_observations", "").value
         self._files = ObservationFiles(Path(saved)) if saved else None
@@ -105,7 +110,39 @@ class PolicyNode(HptNode):
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self._stop = threading.Event()
         self._worker = threading.Thread(target=self._run, name="policy", daemon=True)
+        if autostart:
+            self.trigger_configure()
+            self.trigger_activate()
         self._worker.start()
+
+    def on_configure(self, _: Any) -> TransitionCallbackReturn:
+        """Load the network, unless it is there."""
+        try:
+            if self._runner is None:
+                self._runner = PolicyRunner(load_checkpoint(Path(self._checkpoint_name)), **self._options)
+        except HptRosError as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, _: Any) -> TransitionCallbackReturn:
+        """Publish from the next tick on."""
+        self._active = True
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, _: Any) -> TransitionCallbackReturn:
+        """Publish no chunk any more; the next tick tells the commander."""
+        self._active = False
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, _: Any) -> TransitionCallbackReturn:
+        """Forget the network."""
+        self._runner = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, _: Any) -> TransitionCallbackReturn:
+        """As `on_deactivate`."""
+        return self.on_deactivate(_)
 
     def _make_bundle(self) -> CameraBundle | None:
         sync = self.declare_parameter("camera_sync", SYNCS[0]).value
@@ -150,14 +187,19 @@ class PolicyNode(HptNode):
         began = time.monotonic()
         tick_ns = self.get_clock().now().nanoseconds
         self._ticks += 1
+        runner = self._runner
         try:
+            if runner is None or not self._active:
+                raise StreamError("the policy is not active", "activate the node")
             observation = self._observer.observe(tick_ns)
         except StreamError as error:
             self._on_stale(tick_ns, error)
             return
         observed = time.monotonic()
-        rows = self._runner.act(observation, self._committed(tick_ns))
+        rows = runner.act(observation, self._committed(tick_ns))
         acted = time.monotonic()
+        if not self._active:
+            return
         latency_s, inference_s = acted - began, acted - observed
         capture_s = max((age_ns * 1e-9 for key, age_ns in observation.ages_ns.items() if "." in key), default=0.0)
         chunk = ActionChunk(
