@@ -1,18 +1,15 @@
-"""The soak's judgement by hand, and a short one over real DDS."""
+"""The soak's judgement by hand; its processes are those of `bench loop` (test_bench_loop.py) and the recorder."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hpt_ros.benchmarks import soak
 from hpt_ros.benchmarks.processes import Watched
-from hpt_ros.benchmarks.registry import run_benchmark
 from hpt_ros.benchmarks.strain import Strain
 from hpt_ros.control.tick_times import PROCESSOR, UNEXPLAINED
 
@@ -69,23 +66,3 @@ def test_strain_is_read_of_a_process_that_works() -> None:
         child.wait()
     assert before.load > 0
     assert all(count >= 0 for count in since.values())
-
-
-@pytest.fixture
-def own_environment() -> Iterator[None]:
-    """The benchmark sets domain and transport for its processes, as a command may."""
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.mark.usefixtures("own_environment")
-def test_a_short_soak_over_dds() -> None:
-    pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
-    pytest.importorskip("mujoco", reason="needs the simulator (make setup installs it)")
-    report = run_benchmark("soak", True, lambda _: None, 4.0)
-    rows = {row["what"]: row for row in report.rows}
-    assert {"sim", "commander", "policy", "recorder", "lateness", "work"} <= rows.keys()
-    assert rows["lateness"]["ticks"] > 50
-    assert report.settings["episodes"] >= 1
