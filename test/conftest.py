@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("MUJOCO_GL", "egl")  # before any test module imports mujoco
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import subprocess
 import sys
@@ -20,6 +22,13 @@ from hpt_ros.bringup.shared_memory import remove_segments
 
 settings.register_profile("hpt_ros", deadline=None)  # how fast a machine is has nothing to do with being right
 settings.load_profile("hpt_ros")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever takes a ROS domain is live."""
+    for item in items:
+        if "ros_env" in getattr(item, "fixturenames", ()):
+            item.add_marker("live")
 
 
 @pytest.fixture

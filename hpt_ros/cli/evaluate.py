@@ -117,7 +117,7 @@ def evaluate(
             views = CameraViews(session.node, contract)
             film = stack.enter_context(Film(views, _VIDEO_RATE_HZ)) if video else None
             runner = TrialRunner(session, switch, candidates, setup, film)
-            runner.require_nodes()
+            runner.require_nodes(owns_domain=sim)
             if sim:
                 _simulated(runner, log, planned)
             else:

@@ -18,8 +18,9 @@ from hpt_ros.nodes.film import Film
 from hpt_ros.nodes.session import Session
 
 _LOAD_S = 60.0
-_LISTEN_S = 1.0
+_LISTEN_S = 4.0  # participants announce themselves every 3 s: one that was missed at first is heard by then
 _HOME_S = 60.0
+_POLICY_STATUS = "/hpt_ros/policy/status"
 INTERRUPTED = "interrupted"
 
 
@@ -64,21 +65,20 @@ class TrialRunner:
         self._bag = self._video = ""
         self._runs = False
 
-    def require_nodes(self) -> None:
+    def require_nodes(self, owns_domain: bool) -> None:
         """Wait for the commander, and for the recorder if trials are recorded; end what an earlier run left.
+
+        `owns_domain`: nobody else can be in this ROS domain, so nobody is listened for.
 
         Raises:
             StreamError: one of them is not there.
             BusyError: somebody else's policy runs, or somebody records.
         """
         self.session.wait_for_status("commander")
-        deadline = time.monotonic() + _LISTEN_S
+        deadline = time.monotonic() + (0.0 if owns_domain else _LISTEN_S)
         while time.monotonic() < deadline:
             if policy := self.session.latest.get("policy"):
-                raise BusyError(
-                    f"a policy of {policy.checkpoint} runs already",
-                    "stop it, e.g. use evaluate.launch.py instead of policy.launch.py: trials start their policies themselves",
-                )
+                raise _other_policy(policy.checkpoint)
             time.sleep(0.05)
         if self.setup.records:
             self._require_recorder()
@@ -135,7 +135,10 @@ class TrialRunner:
 
         Raises:
             StreamError: recorder or commander refuse; nothing is left of the attempt.
+            BusyError: another policy has come.
         """
+        if self.session.node.count_publishers(_POLICY_STATUS) > 1:
+            raise _other_policy("another process")
         name = f"trial_{planned.index:04d}"
         setup = self.setup
         self._before = self._counters()
@@ -236,3 +239,10 @@ class TrialRunner:
 
     def _counters(self) -> tuple[int, int]:
         return self.session.latest["policy"].stale_ticks, self.session.latest["commander"].rows_late
+
+
+def _other_policy(whose: str) -> BusyError:
+    return BusyError(
+        f"a policy of {whose} runs already",
+        "stop it, e.g. use evaluate.launch.py instead of policy.launch.py: trials start their policies themselves",
+    )

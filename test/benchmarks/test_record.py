@@ -14,6 +14,8 @@ from hpt_ros.recording.folder import BagsFolder
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
 from hpt_ros.streams.cdr import decode, header_stamp_ns
 
+pytestmark = pytest.mark.live
+
 
 @pytest.mark.parametrize("kind", ["robot", "cameras"])
 def test_the_load_is_numbered_and_readable(kind) -> None:

@@ -12,6 +12,8 @@ from hpt_ros.bringup.layout import Argument, Layout, Process
 from hpt_ros.bringup.shared_memory import remove_segments
 from hpt_ros.bringup.supervisor import ChildDiedError, Supervisor
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 def modules(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from pseudo_terminal import Terminal, terminal
 
 from hpt_ros.cli.keys import KeyParser, RepeatFilter, line_key
 
+pytestmark = pytest.mark.live
+
 _ECHO_KEYS = """
 import sys
 from hpt_ros.cli.keys import *

@@ -2,7 +2,11 @@ import time
 from collections.abc import Callable
 from itertools import chain, repeat
 
+import pytest
+
 from hpt_ros.control.pacing import Pacer, Window
+
+pytestmark = pytest.mark.live
 
 
 def stalling(stalls_s: list[float], ahead_ns: int) -> Callable[[], int]:

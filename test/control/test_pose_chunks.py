@@ -9,11 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from rig import HOME, MS, H, Rig
 
-from hpt_ros.control.actions import pose_rows
+from hpt_ros.control.actions import action_space, pose_rows
 from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.kinematics import forward, pose_error
 from hpt_ros.control.state_machine import State
 from hpt_ros.embodiment import fingerprint, load_embodiment
+from hpt_ros.embodiment.columns import KINDS, ActionKind
+from hpt_ros.embodiment.schema import Action
+from hpt_ros.sim.expert import plan, sight
 
 ARM = load_embodiment("sim_panda_ee")
 STRATEGIES = ("receding_horizon", "blend", "temporal_ensemble")
@@ -62,6 +65,25 @@ def test_chunk_after_chunk_is_one_smooth_motion() -> None:
         if i == 50:  # the elbow is on its way
             before = rig.commander.limited_ticks
     assert rig.commander.limited_ticks == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_demonstrated_motion_stays_within_the_limits_in_every_kind(kind: ActionKind) -> None:
+    """Encoded as a label and decoded as the policy's answer, the expert's motion still asks for nothing too fast."""
+    robot = replace(load_embodiment("sim_panda"), action=Action(kind))
+    rig, space, period_s = Rig(HOME, robot), action_space(robot), robot.policy.period_ns * 1e-9
+    motion = plan("reach", HOME, sight([0.5, 0.1, 0.02], [1, 0, 0, 0], [0.55, -0.12, 0.1]))
+    rig.engage()
+    for i in range(int(motion.duration_s * 100) + 150):
+        if i % 7 == 0:
+            state = np.append(rig.arm.sample(rig.now)[0], 0.08)
+            rows = motion.rows((i - 100) * 0.01, period_s, H)
+            assert rig.offer(space.decode(space.encode(rows, state), state), age_ms=0)
+        rig.tick()
+    assert rig.state is State.RUNNING
+    assert rig.commander.limited_ticks < 0.02 * len(rig.outputs), rig.commander.limit_ticks
+    reached = pose_error(forward(rig.arm.sample(rig.now)[0]), forward(motion.targets[-1, :7]))
+    assert np.abs(reached).max() < 1e-3
 
 
 def test_a_person_commands_joints_whatever_the_policys_kind() -> None:

@@ -1,4 +1,7 @@
-"""Every kind of action over real topics: a policy that knows the demonstration brings the simulated arm to the same goal."""
+"""Every kind of action over real topics: a policy that knows the demonstration brings the simulated arm to the same goal.
+
+How far it keeps within the limits is a matter of when chunks arrive: tested on a clock of its own, with the commander.
+"""
 
 from __future__ import annotations
 
@@ -70,4 +73,3 @@ def test_the_goal_is_reached(
     status = session.latest["commander"]
     assert (status.state, status.source) == ("RUNNING", POLICY), status.reason
     assert (status.chunks_rejected, status.last_rejection) == (0, "")
-    assert status.limited_ticks < 0.2 * status.ticks, "what was asked for keeps within the limits"

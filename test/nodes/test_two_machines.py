@@ -22,6 +22,8 @@ from hpt_ros.embodiment import embodiment_to
 
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 
+pytestmark = pytest.mark.live
+
 ROBOT = patient_panda(observation_horizon=2)
 DELAY_MS = 15  # each way
 WAIT_S = 60

@@ -19,6 +19,8 @@ from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.cli.sim import sim
 from hpt_ros.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.live
+
 app = typer.Typer()
 app.command()(sim)
 
