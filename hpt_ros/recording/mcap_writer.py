@@ -12,7 +12,6 @@ import queue
 import struct
 import sys
 import threading
-import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, mapping, record, text
+from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, crc32, mapping, record, text
+from hpt_ros.recording.memory import BURST_BYTES, give_back
 
 CHUNK_BYTES = 4 << 20
 CHUNK_NS = 1_000_000_000  # a crash costs at most this much of an episode that was not stopped
@@ -172,6 +172,7 @@ class McapWriter:
         self._queue.put(item)
 
     def _run(self) -> None:
+        most_bytes = 0
         while (item := self._queue.get()) is not None:
             if self._error is not None:
                 continue  # nothing after a hole: what is in the file stays readable
@@ -179,8 +180,13 @@ class McapWriter:
                 self._write_record(item) if isinstance(item, bytes) else self._write_chunk(item)
             except OSError as error:
                 self._error = OSError(error.errno, error.strerror, str(self.path))
+            most_bytes = max(most_bytes, self._waiting_bytes)
             with self._lock:
                 self._waiting_bytes -= len(item) if isinstance(item, bytes) else item.size
+            if most_bytes > BURST_BYTES and self._waiting_bytes < CHUNK_BYTES:
+                del item
+                give_back()
+                most_bytes = 0
         with self._lock:
             self._written_out = True
             self._close_file()
@@ -196,7 +202,7 @@ class McapWriter:
         segments = [b"".join(chunk.parts)] if self._compress else list(_segments(chunk.parts))
         crc = 0
         for segment in segments:
-            crc = zlib.crc32(segment, crc)
+            crc = crc32(segment, crc)
         if self._compress:
             segments = [zstd.compress(segments[0])]
         size = sum(map(len, segments))
@@ -242,7 +248,7 @@ class McapWriter:
                 offsets += record(Op.SUMMARY_OFFSET, struct.pack("<BQQ", op, start + len(summary), len(data)))
             summary += data
         footer = HEAD.pack(Op.FOOTER, 20) + struct.pack("<QQ", start, start + len(summary))
-        crc = zlib.crc32(summary + offsets + footer)
+        crc = crc32(summary + offsets + footer)
         return summary + offsets + footer + struct.pack("<I", crc) + MAGIC
 
     def _statistics(self) -> bytes:

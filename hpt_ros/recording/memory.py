@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
+# what waited for a disk that stalled is given back from here on
+BURST_BYTES = 32 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _MMAP_FROM_BYTES = 32 << 20  # the most that glibc accepts
 _KEEP_BYTES = 128 << 20
@@ -19,3 +21,10 @@ def keep_large_blocks() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_FROM_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
+
+
+def give_back() -> None:
+    """Return free memory to the system: after a burst, as `keep_large_blocks` would keep it for good. With glibc only."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
