@@ -111,8 +111,7 @@ _STANDIN = Process(
     {"embodiment": "embodiment", "task": "task", "seed": "seed"},
 )
 _REALTIME_PARAMETERS = {"realtime_priority": "realtime_priority", "lock_memory": "lock_memory"}
-_COMMANDER = Process("commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment"})
-_ARM_COMMANDER = Process(
+_COMMANDER = Process(
     "commander_node", "hpt_ros.nodes.commander_node", {"embodiment": "embodiment", **_REALTIME_PARAMETERS}
 )
 _DEPLOYER = Process(
@@ -186,7 +185,9 @@ _INSTRUCTION = Argument(
 )
 _REALTIME = (
     Argument(
-        "realtime_priority", "SCHED_FIFO priority of the commander, 1 to 98 (hpt-ros doctor: permitted?); 0: off", "0"
+        "realtime_priority",
+        "SCHED_FIFO priority of the commander, 1 to 98; 0: off; -1: what this user may ask for (hpt-ros doctor), at most 60",
+        "-1",
     ),
     Argument("lock_memory", "true: the commander's memory is never paged out", "false"),
 )
@@ -265,7 +266,7 @@ LAYOUTS = {
                 Argument("operator", "who demonstrates, for the episodes that a button starts", ""),
                 *_REALTIME,
             ),
-            (_ARM_COMMANDER, _RECORDER, _BUTTONS),
+            (_COMMANDER, _RECORDER, _BUTTONS),
         ),
         Layout(
             "demo",
@@ -280,6 +281,7 @@ LAYOUTS = {
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
                 Argument("expert", "true: the scripted expert takes the teleoperator's place", "false"),
                 Argument("wander", "how far the expert's motions stray and come back; 1.0: by 3 cm", "0.0"),
+                *_REALTIME,
                 _THREADS,
                 _INSTRUCTION,
             ),
@@ -296,7 +298,7 @@ LAYOUTS = {
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
                 *_REALTIME,
             ),
-            (_ARM_COMMANDER, _TELEOP, _RECORDER),
+            (_COMMANDER, _TELEOP, _RECORDER),
         ),
         Layout(
             "standin",
@@ -313,7 +315,7 @@ LAYOUTS = {
                 Argument("bags_dir", "folder that trials are recorded below; empty: no recorder", "trials"),
                 *_REALTIME,
             ),
-            (_ARM_COMMANDER, _RECORDER),
+            (_COMMANDER, _RECORDER),
         ),
     )
 }

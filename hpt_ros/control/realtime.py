@@ -6,13 +6,13 @@ import ctypes
 import os
 import resource
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from hpt_ros.errors import HptRosError
 
 HIGHEST_PRIORITY = 98  # of what a node may ask for: 99 is the kernel's own threads'
+SHIPPED_PRIORITY = 60  # of a control thread that takes what its user is permitted: above interrupts' threads
 _LOCK_ALL = 1 | 2  # MCL_CURRENT | MCL_FUTURE
 _CAP_IPC_LOCK = 14  # linux/capability.h; its owner is not bound by RLIMIT_MEMLOCK
 GROUP_FILE = "/etc/security/limits.d/realtime.conf"
@@ -76,6 +76,11 @@ def fifo_permitted() -> int:
     return highest if highest > 0 and _fifo_works(highest) else 0
 
 
+def permitted_priority() -> int:
+    """`SHIPPED_PRIORITY`, or less where this user may not ask for so much; 0: none."""
+    return min(fifo_permitted(), SHIPPED_PRIORITY)
+
+
 def memory_lock_limit() -> int | None:
     """How many bytes this user may lock; None: all."""
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
@@ -96,19 +101,17 @@ def _has_capability(number: int) -> bool:
 
 
 def _fifo_works(priority: int) -> bool:
-    """Containers refuse even root."""
-    with _own_scheduling():
+    """Containers refuse even root. Tried by a thread that ends: whatever interrupts the caller, its own scheduling stays."""
+    worked: list[bool] = []
+
+    def attempt() -> None:
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
         except (OSError, AttributeError):
-            return False
-    return True
+            return
+        worked.append(True)
 
-
-@contextmanager
-def _own_scheduling() -> Iterator[None]:
-    before, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, before, parameter)
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return bool(worked)

@@ -28,7 +28,7 @@ from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, Label, TickOutput
 from hpt_ros.control.latency import STAGES, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
-from hpt_ros.control.realtime import HIGHEST_PRIORITY, lock_memory, run_first
+from hpt_ros.control.realtime import HIGHEST_PRIORITY, lock_memory, permissions, permitted_priority, run_first
 from hpt_ros.control.recovery import RecoveryPort
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.tick_times import ThreadUse, TickTimes
@@ -57,7 +57,7 @@ class CommanderNode(HptNode):
     """Parameters and wiring: joint states, chunks and services -> Commander -> back-ends, /hpt_ros/command, status.
 
     Parameters: embodiment (preset or file); for one run strategy, limits_fraction, command_rate_hz (see `overridden`);
-    realtime_priority (SCHED_FIFO, 1 to 98; 0: off), lock_memory;
+    realtime_priority (SCHED_FIFO, 1 to 98; 0: off, -1: as permitted), lock_memory;
     dry_run (nothing is sent to arm and gripper, labels go to /hpt_ros/dry_run/command); timing_file (gets how well the
     control thread kept its deadlines, JSON, at the end; empty: off). The control thread owns the Commander: whatever the
     executor's thread receives is handed over in `_inbox` and done at the next tick.
@@ -108,7 +108,11 @@ class CommanderNode(HptNode):
         """As the parameters say; what is asked for and not permitted ends the node."""
         priority = self.declare_parameter("realtime_priority", 0).value
         try:
-            check(0 <= priority <= HIGHEST_PRIORITY, "realtime_priority", priority, f"0 (off) to {HIGHEST_PRIORITY}")
+            allowed = f"-1 (as permitted), 0 (off) to {HIGHEST_PRIORITY}"
+            check(-1 <= priority <= HIGHEST_PRIORITY, "realtime_priority", priority, allowed)
+            if priority < 0:
+                priority = permitted_priority()
+                self.get_logger().info(f"realtime_priority: {priority} ({permissions()})")
             if self.declare_parameter("lock_memory", False).value:
                 lock_memory()
             if priority:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_ros.control.realtime import governors, permissions
+from hpt_ros.control.realtime import SHIPPED_PRIORITY, governors, permissions, permitted_priority
 
 CODE = """
 import os, threading
@@ -75,3 +75,8 @@ def test_governors_are_those_of_every_processor(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "scaling_governor").write_text(f"{text}\n")
     assert governors(tmp_path) == ["performance", "powersave"]
+
+
+def test_what_is_permitted_is_taken_and_no_more() -> None:
+    assert permitted_priority() == (SHIPPED_PRIORITY if permitted() else 0)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER, "looking changes nothing"
