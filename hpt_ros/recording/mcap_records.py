@@ -15,9 +15,9 @@ else:
     from backports import zstd
 
 try:
-    from isal.isal_zlib import crc32
+    from isal.isal_zlib import crc32 as crc32
 except ImportError:  # three times as slow, the same numbers
-    from zlib import crc32
+    from zlib import crc32 as crc32
 
 from hpt_ros.errors import DataError
 
