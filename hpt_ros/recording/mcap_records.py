@@ -14,12 +14,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-try:
-    from isal.isal_zlib import crc32 as crc32
-except ImportError:  # three times as slow, the same numbers
-    from zlib import crc32 as crc32
-
 from hpt_ros.errors import DataError
+from hpt_ros.recording.checksum import crc32
 
 MAGIC = b"\x89MCAP0\r\n"
 HEAD = struct.Struct("<BQ")  # opcode, length of the content

@@ -21,7 +21,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, crc32, mapping, record, text
+from hpt_ros.recording.checksum import crc32
+from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, mapping, record, text
 from hpt_ros.recording.memory import BURST_BYTES, give_back
 
 CHUNK_BYTES = 4 << 20
