@@ -15,6 +15,8 @@ from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 
+from hpt_ros.recording.checksum import crc32
+
 if TYPE_CHECKING:
     from rosbags.rosbag2.reader import ReaderProtocol
 
@@ -60,7 +62,9 @@ class ChunkReader(McapReader):
         record = self._mapped(place, chunk.chunk_length)
         (crc,) = struct.unpack_from("<I", record, _CRC_AT)
         content = record[_COMPRESSION_AT + 4 + len(chunk.compression) + 8 :][: chunk.compressed_size]
-        records = decompress(content, chunk.compression, chunk.uncompressed_size, crc)  # type: ignore[arg-type]
+        records = decompress(content, chunk.compression, chunk.uncompressed_size, 0)  # type: ignore[arg-type]
+        if crc and crc32(records) != crc:
+            raise ReaderError("Chunk checksum mismatch.")
         view, found, at, end = memoryview(records), [], 0, len(records)
         while at < end:
             operation, length = _RECORD.unpack_from(view, at)
