@@ -61,14 +61,15 @@ class PublishedOrder(nn.Module):
 
 
 class PublishedBlock(nn.Module):
-    """A block of the trunk over tokens (L, N, D)."""
+    """A block of the trunk over tokens (L, N, D), with the block's own tensors."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
         width, ours = block.attn.in_proj_weight.shape[1], block.attn
         self.norm_1, self.norm_2, self.mlp = block.norm_1, block.norm_2, block.mlp
         self.attn = nn.MultiheadAttention(width, ours.heads, add_bias_kv=True)
-        self.attn.load_state_dict(ours.state_dict())
+        for name in ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "out_proj"):
+            setattr(self.attn, name, getattr(ours, name))  # shared: trained or frozen as the policy's
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.norm_1(tokens)
