@@ -124,7 +124,11 @@ def _require_fit(
         if name in tensors and tensors[name].shape != own[name].shape
     ]
     if problems:
-        raise DataError(f"{source}: does not hold the tensors of this network:\n  " + "\n  ".join(problems))
+        raise DataError(
+            f"{source}: does not hold the tensors of this network:\n  " + "\n  ".join(problems),
+            "give the complete file of a network of these sizes; for a trunk, name what may differ: "
+            "--allow-missing 'GLOB', --allow-unused 'GLOB'",
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

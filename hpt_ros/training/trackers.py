@@ -125,5 +125,5 @@ def _required(module: str, option: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"{option} needs {module}, which is not installed", f"pip install {module} (or hpt_ros[{extra}])"
+            f"{option} needs {module}: {error}", f"pip install {module} (or hpt_ros[{extra}])"
         ) from error
