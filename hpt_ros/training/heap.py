@@ -11,7 +11,7 @@ def keep_freed_memory() -> bool:
     """Make malloc reuse large blocks, in the whole process and from now on; False where there is no glibc.
 
     By default glibc gives tensors of a few megabytes and more back to the system when they are freed, and every page of the next
-    step's must be mapped and zeroed again: a third of the time of a step on a CPU.
+    step's must be mapped and zeroed again: a fifth to a third of the time of a step on a CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
