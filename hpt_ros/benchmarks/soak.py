@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
 from hpt_ros.control.realtime import permissions
 from hpt_ros.control.tick_times import MISSED_S, UNEXPLAINED
+from hpt_ros.errors import StreamError
 
 FULL_S, QUICK_S = 3600.0, 30.0
 RATE_HZ = 100.0
@@ -27,7 +28,7 @@ GROWTH_GOAL_MB = 16.0
 SLOPE_GOAL_MB_H = 8.0
 SLOPE_FROM_S = 1800.0
 """Shorter runs show a slope too, of what a process still warms up by; it is judged from here on."""
-_EPISODE_S = 60.0
+_EPISODE_S, _ANSWER_S = 60.0, 30.0
 _PICTURE = ("image_height:=120", "image_width:=160")  # an hour of full ones is 200 GB
 
 
@@ -66,7 +67,7 @@ def _soak(
                 item.sample()
             strains.append(Strain.now(commander))
             keep_running(session, 0.0)
-            episodes += _record(session, now_s - begin_s, seconds)
+            episodes += _record(session, seconds)
             if now_s - said_s > 300.0:
                 said_s = now_s
                 say(f"{(now_s - begin_s) / 60:.0f} min: {', '.join(_memory(watched))}")
@@ -78,19 +79,22 @@ def _memory(watched: dict[str, Watched]) -> list[str]:
     return [f"{name} {item.samples[-1][2]:.0f} MB" for name, item in watched.items()]
 
 
-def _record(session: Any, elapsed_s: float, seconds: float) -> int:
-    """Start an episode, or discard one that is long enough; how many have begun by it."""
+def _record(session: Any, seconds: float) -> int:
+    """Start an episode, or discard one that is long enough; how many have begun by it. What is refused is tried again."""
     from hpt_ros.srv import StartEpisode
 
     status = session.latest.get("recorder")
     if status is None:
         return 0
-    if status.state == "RECORDING":
+    with suppress(StreamError):  # a busy machine misses a stream's rate for a while
+        if status.state != "RECORDING":
+            session.call(
+                StartEpisode, "/hpt_ros/recorder/start", StartEpisode.Request(task="soak"), timeout_s=_ANSWER_S
+            )
+            return 1
         if status.duration_s >= min(_EPISODE_S, seconds / 3):
-            session.trigger("/hpt_ros/recorder/discard")
-        return 0
-    session.call(StartEpisode, "/hpt_ros/recorder/start", StartEpisode.Request(task="soak"), timeout_s=30.0)
-    return 1
+            session.trigger("/hpt_ros/recorder/discard", _ANSWER_S)
+    return 0
 
 
 def _report(

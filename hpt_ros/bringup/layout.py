@@ -312,7 +312,7 @@ LAYOUTS = {
             (
                 _EMBODIMENT,
                 _NAMESPACE,
-                Argument("bags_dir", "folder that trials are recorded below; empty: no recorder", "trials"),
+                Argument("bags_dir", "folder that trials are recorded below; false: no recorder", "trials"),
                 *_REALTIME,
             ),
             (_COMMANDER, _RECORDER),
