@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hpt_ros.benchmarks import soak
 from hpt_ros.benchmarks.processes import Watched
 from hpt_ros.benchmarks.strain import Strain
 from hpt_ros.control.tick_times import PROCESSOR, UNEXPLAINED
+from hpt_ros.errors import StreamError
 
 
 def watched(*memory_mb: float) -> Watched:
@@ -66,3 +68,38 @@ def test_strain_is_read_of_a_process_that_works() -> None:
         child.wait()
     assert before.load > 0
     assert all(count >= 0 for count in since.values())
+
+
+class Recorder:
+    """A session with a recorder that refuses until it is willing."""
+
+    def __init__(self, state: str, duration_s: float = 0.0, willing: bool = True) -> None:
+        self.latest = {"recorder": SimpleNamespace(state=state, duration_s=duration_s)}
+        self.asked: list[str] = []
+        self._willing = willing
+
+    def call(self, _: object, name: str, *__: object, **___: object) -> None:
+        self.trigger(name)
+
+    def trigger(self, name: str, *_: object) -> None:
+        self.asked.append(name.rpartition("/")[2])
+        if not self._willing:
+            raise StreamError("a stream is too slow")
+
+
+@pytest.mark.parametrize(
+    ("recorder", "asked", "began"),
+    [
+        (Recorder("IDLE"), ["start"], 1),
+        (Recorder("IDLE", willing=False), ["start"], 0),
+        (Recorder("RECORDING", 5.0), [], 0),
+        (Recorder("RECORDING", 61.0), ["discard"], 0),
+        (Recorder("RECORDING", 61.0, willing=False), ["discard"], 0),
+    ],
+)
+def test_episodes_follow_each_other_and_a_refusal_ends_nothing(
+    recorder: Recorder, asked: list[str], began: int
+) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
+    assert soak._record(recorder, 3600.0) == began
+    assert recorder.asked == asked
