@@ -87,7 +87,7 @@ def test_a_trained_policy_sends_absolute_rows(
     assert sent.shape == (4, len(data.embodiment.chunk_names))
     there = action_space(data.embodiment).decode(window.action, window.state[-1])
     assert np.abs(sent - there).max() < 0.6, "within what was demonstrated of the demonstrated rows"
-    monkeypatch.setattr(runner, "_run", lambda _: window.action)
+    monkeypatch.setattr(runner, "_run", lambda *_: window.action)
     np.testing.assert_array_equal(runner.act(seen), there)
 
 
