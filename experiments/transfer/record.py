@@ -47,7 +47,7 @@ def shorten(source: Path, folder: Path, count: int) -> None:
     """A set of the first `count` demonstrations of another."""
     demos = Demos.open(source)
     with whole_folder(folder) as new:
-        with RowsWriter(new, demos.embodiment, received=False) as writer:
+        with RowsWriter(new, demos.embodiment, received=False, interventions=False) as writer:
             writer.extend(source, 0, demos.episodes[count - 1].stop)
         _write_index(new, demos.embodiment, writer, list(demos.episodes[:count]))
 
@@ -59,7 +59,7 @@ def _record(folder: Path, of: SceneOf, seeds: Iterable[int], count: int) -> None
         whole_folder(folder) as new,
         OfflineScene(of.task, embodiment, (of.pixels, of.pixels), variant=of.robot.variant) as scene,
     ):
-        with RowsWriter(new, embodiment, received=False) as writer:
+        with RowsWriter(new, embodiment, received=False, interventions=False) as writer:
             for seed, samples in islice(_successes(scene, seeds), count):
                 start = writer.rows
                 for number, sample in enumerate(samples):

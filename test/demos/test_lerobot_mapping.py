@@ -19,7 +19,7 @@ NAMES = list(ROBOT.state_names)
 
 
 def _info() -> dict[str, Any]:
-    return {"fps": 15, "features": v3.features(ROBOT, video=False)}
+    return {"fps": 15, "features": v3.features(ROBOT, video=False, interventions=False)}
 
 
 def test_our_own_names_map_onto_themselves() -> None:
