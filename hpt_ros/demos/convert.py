@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,13 +108,15 @@ class _Conversion:
         done = len(paths) - len(left)
         progress(done, len(paths), "")
         self._advance()
-        for job, event in run_jobs(left, self._embodiment, self._settings, workers, self._partial.lock):
-            if isinstance(event, OSError):
-                raise event
-            if isinstance(event, Outcome):
-                self._take(job, event)
-            shares[job.bag] = 1.0 if isinstance(event, Outcome) else event
-            progress(done + sum(shares.values()), len(paths), job.bag.name)
+        # closed at once: left to the end of the interpreter, its workers' threads could not be joined any more
+        with closing(run_jobs(left, self._embodiment, self._settings, workers, self._partial.lock)) as events:
+            for job, event in events:
+                if isinstance(event, OSError):
+                    raise event
+                if isinstance(event, Outcome):
+                    self._take(job, event)
+                shares[job.bag] = 1.0 if isinstance(event, Outcome) else event
+                progress(done + sum(shares.values()), len(paths), job.bag.name)
 
     def _job(self, path: Path) -> Job | None:
         """What is to be done for a bag; None if its outcome is known."""

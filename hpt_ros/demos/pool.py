@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ def default_workers() -> int:
 
 def run_jobs(
     jobs: Sequence[Job], embodiment: Embodiment, settings: ConvertSettings, workers: int, lock: int
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Events of all jobs, in the order in which they happen. One worker is this process itself.
 
     `lock`: a descriptor that workers hold as well, so that its lock lasts until the last of them has ended.
@@ -69,7 +69,7 @@ class _Pool:
         for thread in self._threads:
             thread.start()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         left = self._count
         while left:
             event = self._events.get()
