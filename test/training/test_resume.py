@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors import safe_open
 
 from hpt_ros.configuration import to_mapping
 from hpt_ros.errors import DataError
@@ -46,11 +45,13 @@ def everything(config: FinetuneConfig) -> FinetuneConfig:
 
 def stored_step(out: Path) -> int:
     """After how many steps the state on the disk was written; -1: there is none."""
+    state = out.with_name(f"{out.name}.partial") / STATE
     try:
-        with safe_open(out.with_name(f"{out.name}.partial") / STATE, framework="pt") as file:
-            return int(json.loads(file.metadata()["track"])["step"])
+        with state.open("rb") as file:  # one opened file: another takes its name meanwhile
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     except FileNotFoundError:
         return -1
+    return int(json.loads(header["__metadata__"]["track"])["step"])
 
 
 def figures(out: Path) -> list[dict[str, Any]]:
