@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -35,23 +34,16 @@ class Watched:
         self.samples.append((time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), resident / 1e6))
 
     def row(self, name: str) -> dict[str, Any]:
-        """Share of one core and memory, over the time after the warm-up.
-
-        Growth is from the median of the first tenth to that of the last: what is held for a moment, because a disk stalls,
-        is in the peak alone.
-        """
+        """Share of one core and memory, over the time after the warm-up; growth is to the peak."""
         settled = self.samples[round(_WARM_UP * len(self.samples)) :]
-        (start_s, start_cpu, _), (end_s, end_cpu, _) = settled[0], settled[-1]
+        (start_s, start_cpu, start_mb), (end_s, end_cpu, _) = settled[0], settled[-1]
         percent = 100 * (end_cpu - start_cpu) / (end_s - start_s)
-        memory_mb = [sample[2] for sample in settled]
-        tenth = max(1, len(settled) // 10)
-        start_mb = median(memory_mb[:tenth])
+        growth_mb = max(sample[2] for sample in settled) - start_mb
         return {
             "what": name,
             "cpu_percent": round(percent, 1),
             "memory_mb": round(start_mb, 1),
-            "growth_mb": round(median(memory_mb[-tenth:]) - start_mb, 1),
-            "peak_mb": round(max(memory_mb), 1),
+            "growth_mb": round(growth_mb, 1),
             "slope_mb_h": round(self._slope_mb_h(settled), 1),
         }
 

@@ -42,7 +42,7 @@ def test_memory_that_grows_and_a_miss_without_a_cause_are_seen() -> None:
     assert all(goals(3600, {PROCESSOR: 3}, watched(*flat)).values())
     assert goals(3600, {}, watched(*growing))["slope of memory"] is False
     assert "slope of memory" not in goals(300, {}, watched(*growing)), "too short to judge it"
-    assert goals(300, {}, watched(*flat, *[130.0] * 50))["growth of memory after warm-up"] is False
+    assert goals(300, {}, watched(*flat, 130.0))["growth of memory after warm-up"] is False
     assert goals(300, {UNEXPLAINED: 1}, watched(*flat))["missed deadlines without an explanation"] is False
 
 

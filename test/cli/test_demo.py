@@ -14,10 +14,8 @@ import yaml
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 pytest.importorskip("mujoco", reason="needs the simulator (make setup installs it)")
 
-from patient_robot import patient_panda
-
 from hpt_ros.cli.record import committed
-from hpt_ros.embodiment import embodiment_to
+from hpt_ros.embodiment import embodiment_to, load_embodiment
 
 pytestmark = pytest.mark.live
 
@@ -139,8 +137,10 @@ def test_ctrl_c_ends_everything_within_five_seconds(tmp_path, after):
 
 
 def test_two_recordings_side_by_side_do_not_disturb_each_other(tmp_path):
-    robot = tmp_path / "patient.yaml"  # two robots share these cores
-    robot.write_text(yaml.safe_dump(embodiment_to(patient_panda())))
+    data = embodiment_to(load_embodiment("sim_panda"))
+    data["joints"]["timing"]["max_age_s"] = data["safety"]["policy_timeout_s"] = 1.0  # two robots share these cores
+    robot = tmp_path / "patient.yaml"
+    robot.write_text(yaml.safe_dump(data))
     folders = [tmp_path / "a", tmp_path / "b"]
     options = ["--sim", "--episodes", "1", "--embodiment", str(robot)]
     children = [
