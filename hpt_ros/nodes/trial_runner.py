@@ -109,13 +109,17 @@ class TrialRunner:
         self._loaded = wanted
 
     def wait_for_policy(self) -> None:
-        """Until the loaded policy publishes chunks."""
+        """Until the loaded policy publishes chunks, and no other is there any more.
+
+        One that had to be killed counts until the middleware gives it up.
+        """
 
         def acting() -> bool:
             status = self.session.latest.get("policy")
             return status is not None and status.state == "RUNNING" and self._is_loaded(status.checkpoint)
 
         self.session.wait_for("the policy's first chunk", acting, _LOAD_S)
+        self.session.wait_for("the end of other policies", lambda: not self._has_rival(), _LOAD_S)
 
     def home(self) -> None:
         """Bring the arm home, by the commander.
@@ -137,7 +141,7 @@ class TrialRunner:
             StreamError: recorder or commander refuse; nothing is left of the attempt.
             BusyError: another policy has come.
         """
-        if self.session.node.count_publishers(_POLICY_STATUS) > 1:
+        if self._has_rival():
             raise _other_policy("another process")
         name = f"trial_{planned.index:04d}"
         setup = self.setup
@@ -233,6 +237,9 @@ class TrialRunner:
         if self._bag:
             self.session.stop_episode(0.0, INTERRUPTED, "the evaluation was ended in the middle of this trial")
         self._bag = ""
+
+    def _has_rival(self) -> bool:
+        return int(self.session.node.count_publishers(_POLICY_STATUS)) > 1
 
     def _is_loaded(self, checkpoint: str) -> bool:
         return self._loaded is not None and checkpoint == str(self._loaded.path.resolve())
