@@ -20,6 +20,7 @@ from hpt_ros.benchmarks.policy_scene import HORIZON, checkpoint, embodiment
 from hpt_ros.benchmarks.registry import Say
 from hpt_ros.benchmarks.report import BenchReport, Goal
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.heap import keep_all_blocks
 from hpt_ros.model import HPTPolicy, PolicyConfig
 from hpt_ros.model.config import EncoderConfig
 from hpt_ros.model.encoders import ImageEncoder
@@ -27,7 +28,6 @@ from hpt_ros.model.encoders.images import to_network
 from hpt_ros.training.adaptation import freeze_trunk
 from hpt_ros.training.config import AugmentationConfig, ComputeConfig, FinetuneConfig, OptimizerConfig, Precision
 from hpt_ros.training.features import CachedFeatures, cached_features, image_hash
-from hpt_ros.training.heap import keep_freed_memory
 from hpt_ros.training.learner import Learner
 from hpt_ros.training.order import Order
 from hpt_ros.training.windows import Windows, all_episodes
@@ -129,7 +129,7 @@ def _steps(folder: Path, steps: int, batch: int, report: BenchReport, say: Say, 
         say(f"published loop, {'trunk frozen' if frozen else 'trunk trained'}")
         published[frozen] = _timed(scene.published(frozen, steps + 1))
         report.rows.append(_row(f"published{'' if frozen else ', full'}", published[frozen], batch))
-    keep_freed_memory()  # as `hpt-ros finetune` does; from here on, so that the published loop has malloc as it comes
+    keep_all_blocks()  # as `hpt-ros finetune` does; from here on, so that the published loop has malloc as it comes
     for name, precision, frozen in kinds:
         say(f"this package, {name}")
         imitated = precision == "bf16" and not _has_bf16()

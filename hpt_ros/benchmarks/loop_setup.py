@@ -16,12 +16,12 @@ import yaml
 
 from hpt_ros.benchmarks import policy_scene
 from hpt_ros.benchmarks.processes import Watched, process
+from hpt_ros.control.realtime import SHIPPED_PRIORITY
 from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to
 from hpt_ros.errors import StreamError
 from hpt_ros.model import save_checkpoint
 
 SIZE = "small"
-PRIORITY = 60
 START_S = 120.0
 
 
@@ -48,7 +48,7 @@ class SetUp:
         robot, body = self.folder / "robot.yaml", embodiment(self.rate_hz)
         robot.write_text(yaml.safe_dump(embodiment_to(body)))
         save_checkpoint(self.checkpoint, _near_home(body), body, {})
-        realtime = [f"realtime_priority:={PRIORITY}"] if self.realtime else []
+        realtime = [f"realtime_priority:={SHIPPED_PRIORITY}"] if self.realtime else []
         own = {
             "sim": ("hpt_ros.sim.sim_node", self.sim),
             "commander": ("hpt_ros.nodes.commander_node", [f"timing_file:={self._times}", *realtime]),

@@ -163,10 +163,7 @@ def _domain() -> Finding:
 MACHINE_CHECKS: tuple[Callable[[], Finding], ...] = (
     _machine,
     _shared_memory,
-    machine.processor_clock,
-    machine.realtime_priority,
-    machine.locked_memory,
-    machine.gpu,
+    *machine.CHECKS,
 )
 """Of the machine that commands a robot."""
 
@@ -180,8 +177,5 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _disk,
     _shared_memory,
     _domain,
-    machine.processor_clock,
-    machine.realtime_priority,
-    machine.locked_memory,
-    machine.gpu,
+    *machine.CHECKS,
 )

@@ -50,10 +50,10 @@ def finetune(
     import torch
 
     from hpt_ros.demos import Demos
+    from hpt_ros.heap import keep_all_blocks
     from hpt_ros.model import LoraConfig
     from hpt_ros.training import finetune as run
     from hpt_ros.training import load_finetune_config
-    from hpt_ros.training.heap import keep_freed_memory
     from hpt_ros.training.page import write_page
     from hpt_ros.training.trackers import Tracking
 
@@ -70,7 +70,7 @@ def finetune(
         config = replace(config, compute=replace(config.compute, precision=chosen))
     if compile_network:
         config = replace(config, compute=replace(config.compute, compile=True))
-    keep_freed_memory()
+    keep_all_blocks()
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":

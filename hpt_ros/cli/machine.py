@@ -87,3 +87,6 @@ def gpu() -> Finding:
             name, False, f"{seen}; it computes wrong sums", "look at dmesg and nvidia-smi -q, or use the CPU"
         )
     return Finding(name, free > _LEAST_FREE_BYTES, seen, "end what else runs on it (nvidia-smi)", optional=True)
+
+
+CHECKS = (processor_clock, realtime_priority, locked_memory, gpu)

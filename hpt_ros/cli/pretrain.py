@@ -42,7 +42,7 @@ def pretrain(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
     import torch
 
-    from hpt_ros.training.heap import keep_freed_memory
+    from hpt_ros.heap import keep_all_blocks
     from hpt_ros.training.pretraining import load_pretrain_config
     from hpt_ros.training.pretraining import pretrain as run
 
@@ -51,7 +51,7 @@ def pretrain(
     config = load_pretrain_config(preset).with_sets([_set(text) for text in demos or []])
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     config = config.sized(size) if size else config
-    keep_freed_memory()
+    keep_all_blocks()
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":

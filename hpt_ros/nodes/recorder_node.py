@@ -13,6 +13,7 @@ from hpt_ros.configuration import check
 from hpt_ros.embodiment import StreamSpec, load_embodiment
 from hpt_ros.embodiment.schema import JOINT_STATE
 from hpt_ros.errors import HptRosError
+from hpt_ros.heap import keep_large_blocks
 from hpt_ros.msg import EpisodeStatus
 from hpt_ros.nodes.namespace import NamespacedNode
 from hpt_ros.nodes.recorder_inputs import Arrival, Input
@@ -20,7 +21,6 @@ from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 from hpt_ros.recording.checks import TopicView, reasons_against_start
 from hpt_ros.recording.episode import prepare_types
 from hpt_ros.recording.folder import BagsFolder
-from hpt_ros.recording.memory import keep_large_blocks
 from hpt_ros.recording.monitor import StreamContract, StreamWarning
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
 from hpt_ros.recording.space import DEFAULT_EPISODE_S

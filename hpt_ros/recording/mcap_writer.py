@@ -21,13 +21,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+from hpt_ros.heap import give_back
 from hpt_ros.recording.checksum import crc32
 from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, mapping, record, text
-from hpt_ros.recording.memory import BURST_BYTES, give_back
 
 CHUNK_BYTES = 4 << 20
 CHUNK_NS = 1_000_000_000  # a crash costs at most this much of an episode that was not stopped
 QUEUE_BYTES = 256 << 20  # four seconds of two raw 640 x 480 cameras; a disk that stalls for longer is an error
+_BURST_BYTES = 32 << 20  # waited for a disk that stalled: then the memory is given back
 _MESSAGE = struct.Struct("<BQHIQQ")
 _ABORT_S = 0.2
 _LARGE_BYTES = 1 << 16
@@ -184,7 +185,7 @@ class McapWriter:
             most_bytes = max(most_bytes, self._waiting_bytes)
             with self._lock:
                 self._waiting_bytes -= len(item) if isinstance(item, bytes) else item.size
-            if most_bytes > BURST_BYTES and self._waiting_bytes < CHUNK_BYTES:
+            if most_bytes > _BURST_BYTES and self._waiting_bytes < CHUNK_BYTES:
                 del item
                 give_back()
                 most_bytes = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpt_ros.control.realtime import SHIPPED_PRIORITY, governors, permissions, permitted_priority
+from hpt_ros.control.realtime import SHIPPED_PRIORITY, fifo_permitted, governors, permissions, permitted_priority
 
 CODE = """
 import os, threading
@@ -25,7 +25,7 @@ print([line for line in open("/proc/self/status") if line.startswith("VmLck")][0
 
 
 def permitted() -> bool:
-    return "no SCHED_FIFO" not in permissions() and os.geteuid() == 0
+    return fifo_permitted() > 0 and os.geteuid() == 0
 
 
 def test_priority_and_memory_lock() -> None:

@@ -27,9 +27,8 @@ from hpt_ros.training.windows import DemosLike
 
 log = logging.getLogger(__name__)
 FOLDER = "features"
-FRAMES = (
-    16  # of all views together that go through the encoder at once; on CPUs more are slower, as they leave the caches
-)
+FRAMES = 16
+"""Of all views together that go through the encoder at once; on CPUs more are slower, as they leave the caches."""
 DTYPE = "<f4"
 
 Said = Callable[[int, int], None]

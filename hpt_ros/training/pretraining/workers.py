@@ -19,9 +19,7 @@ from hpt_ros.training.state_file import RunState
 T = TypeVar("T")
 
 _BUCKET_NUMBERS = 1 << 24  # of gradients that travel together: 64 MB of copies at most
-_PATIENCE = timedelta(
-    hours=12
-)  # of one that waits while another still computes features; torchrun ends all when one dies
+_PATIENCE = timedelta(hours=12)  # while another still computes features; torchrun ends all when one dies
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
 
