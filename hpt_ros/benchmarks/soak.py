@@ -18,7 +18,7 @@ from hpt_ros.benchmarks.strain import Strain
 from hpt_ros.bringup.attach import require_ros
 from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
-from hpt_ros.control.realtime import permissions
+from hpt_ros.control.realtime import SHIPPED_PRIORITY, fifo_permitted, permissions
 from hpt_ros.control.tick_times import MISSED_S, UNEXPLAINED
 from hpt_ros.errors import StreamError
 
@@ -52,7 +52,7 @@ def _soak(
     """The commander's times, the processes, the machine second by second, and how many episodes were recorded."""
     from hpt_ros.nodes.session import Session
 
-    setup = SetUp(folder, RATE_HZ, recorder=True, sim=_PICTURE)
+    setup = SetUp(folder, RATE_HZ, _realtime(), recorder=True, sim=_PICTURE)
     strains: list[Strain] = []
     with ExitStack() as stack:
         watched = setup.start(stack)
@@ -73,6 +73,11 @@ def _soak(
                 say(f"{(now_s - begin_s) / 60:.0f} min: {', '.join(_memory(watched))}")
         times = setup.finish(watched)
     return times, watched, strains, episodes
+
+
+def _realtime() -> bool:
+    """Whether the commander gets the priority that the launch files ask for."""
+    return fifo_permitted() >= SHIPPED_PRIORITY
 
 
 def _memory(watched: dict[str, Watched]) -> list[str]:
@@ -123,7 +128,7 @@ def _report(
         (
             f"missed: a control tick that begins or lasts more than {MISSED_S * 1e3:g} ms too long; `worst` in the JSON lists the 50 worst with their cause "
             "and what the machine did in that second: load, stolen time, the commander's page faults and involuntary switches",
-            f"no SCHED_FIFO was asked for ({permissions()})",
+            f"{f'realtime_priority {SHIPPED_PRIORITY}' if _realtime() else 'without real-time priority'} ({permissions()})",
             "slope: least squares over the time after warm-up",
         )
     )

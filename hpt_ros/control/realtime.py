@@ -25,21 +25,28 @@ class RealtimeRefused(HptRosError):
 def run_first(thread: threading.Thread, priority: int) -> None:
     """Schedule a running thread by SCHED_FIFO, 1 to `HIGHEST_PRIORITY`: before every ordinary thread of the machine.
 
-    The calling thread, with which it shares Python's interpreter lock, gets the same: a holder of the lock that does not run
-    would stop both.
+    All other threads of the process, and those that they start, come right behind it: one that holds the interpreter's or
+    the middleware's lock and does not get a processor would stop this one.
 
     Raises:
         RealtimeRefused: the user may not.
     """
     assert thread.native_id is not None, "started"
     try:
-        for thread_id in (thread.native_id, threading.get_native_id()):
-            os.sched_setscheduler(thread_id, os.SCHED_FIFO, os.sched_param(priority))
+        _first_in_first_out(thread.native_id, priority)
+        for other in map(int, os.listdir("/proc/self/task")):
+            if other != thread.native_id:
+                with suppress(ProcessLookupError):  # it has just ended
+                    _first_in_first_out(other, max(1, priority - 1))
     except (OSError, AttributeError) as error:  # AttributeError: not Linux
         raise RealtimeRefused(
             f"realtime_priority {priority}: not permitted ({error})",
             f"add `@realtime - rtprio {HIGHEST_PRIORITY}` to {GROUP_FILE}, join that group and log in again; or leave realtime_priority at 0",
         ) from error
+
+
+def _first_in_first_out(thread_id: int, priority: int) -> None:
+    os.sched_setscheduler(thread_id, os.SCHED_FIFO, os.sched_param(priority))
 
 
 def lock_memory() -> None:
@@ -106,7 +113,7 @@ def _fifo_works(priority: int) -> bool:
 
     def attempt() -> None:
         try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+            _first_in_first_out(0, priority)
         except (OSError, AttributeError):
             return
         worked.append(True)

@@ -18,16 +18,18 @@ MISSED_S = 0.010
 PROCESSOR = "waited for a processor"
 OWN_WORK = "own work"
 INTERPRETER = "the main thread waited for a processor"
+HOST = "the host of this virtual machine took the processors away"
 UNEXPLAINED = "unexplained"
 _BIN_S = 1e-5
 _BINS = 20_000  # up to 200 ms; the last holds all that is longer
 _KEPT = 50
+_CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, order=True)
 class Miss:
-    """A missed deadline: by how much [s], when (Unix time); for how long the thread waited for a processor, worked, and
-    the main thread (which may hold the interpreter meanwhile) waited for a processor [s].
+    """A missed deadline: by how much [s], when (Unix time); for how long the thread waited for a processor, worked, the
+    main thread (which may hold the interpreter meanwhile) waited for a processor, and the host took processors away [s].
     """
 
     late_s: float
@@ -35,6 +37,7 @@ class Miss:
     waited_s: float
     worked_s: float
     main_waited_s: float
+    stolen_s: float
     cause: str
 
 
@@ -67,27 +70,31 @@ class Histogram:
 
 
 class Use(NamedTuple):
-    """Since the thread began [s]: processor time, time spent waiting for a processor, the same of the main thread."""
+    """Since the thread began [s]: processor time, time spent waiting for a processor, the same of the main thread; and since
+    the machine started what a host took away from its processors, which counts whole clock ticks (10 ms).
+    """
 
     ran_s: float
     waited_s: float
     main_waited_s: float
+    stolen_s: float = 0.0
 
 
 class ThreadUse:
-    """What the thread that made it has used. Source: /proc/thread-self/schedstat; zeros where the kernel has none."""
+    """What the thread that made it has used. Source: /proc/thread-self/schedstat, /proc/stat; zeros where the kernel has none."""
 
     def __init__(self) -> None:
         self._files: list[int] = []
         with suppress(OSError):
-            self._files = [os.open(f"/proc/{who}/schedstat", os.O_RDONLY) for who in ("thread-self", "self")]
+            names = ("thread-self/schedstat", "self/schedstat", "stat")
+            self._files = [os.open(f"/proc/{name}", os.O_RDONLY) for name in names]
 
     def __call__(self) -> Use:
         """Up to now."""
-        if len(self._files) < 2:
+        if not self._files:
             return Use(0.0, 0.0, 0.0)
-        own, main = (os.pread(file, 64, 0).split() for file in self._files)
-        return Use(int(own[0]) * 1e-9, int(own[1]) * 1e-9, int(main[1]) * 1e-9)
+        own, main, machine = (os.pread(file, 256, 0).split() for file in self._files)
+        return Use(int(own[0]) * 1e-9, int(own[1]) * 1e-9, int(main[1]) * 1e-9, int(machine[8]) / _CLOCK_HZ)
 
 
 class TickTimes:
@@ -102,6 +109,7 @@ class TickTimes:
         self.lateness, self.work = Histogram(), Histogram()
         self.causes: Counter[str] = Counter()
         self._worst: list[Miss] = []
+        self._open: tuple[float, float, Use] | None = None
         self._before = use()
         self._woke_s, self._counts = time.monotonic(), False
 
@@ -115,7 +123,10 @@ class TickTimes:
         self._note(self.work, time.monotonic() - self._woke_s)
 
     def to_mapping(self) -> dict[str, Any]:
-        """All of it, the worst misses first."""
+        """All of it, the worst misses first. Ends the counting."""
+        if self._open:
+            self._judge(*self._open, 0.0)
+            self._open = None
         return {
             "ticks": self.lateness.count,
             "lateness": self.lateness.to_mapping(),
@@ -126,14 +137,20 @@ class TickTimes:
 
     def _note(self, histogram: Histogram, late_s: float) -> None:
         before, self._before = self._before, self._use()
+        use = Use(*(now - then for now, then in zip(self._before, before, strict=True)))
+        if self._open:
+            self._judge(*self._open, use.stolen_s)
+            self._open = None
         if not self._counts:
             return
         histogram.add(late_s)
-        if late_s <= MISSED_S:
-            return
-        ran_s, waited_s, main_waited_s = (now - then for now, then in zip(self._before, before, strict=True))
-        cause = _cause(late_s, ran_s, waited_s, main_waited_s)
-        miss = Miss(late_s, time.time(), waited_s, ran_s, main_waited_s, cause)
+        if late_s > MISSED_S:
+            self._open = late_s, time.time(), use
+
+    def _judge(self, late_s: float, at_s: float, use: Use, stolen_later_s: float) -> None:
+        """What the host took is counted at the next tick of a processor's clock: some of it after the miss."""
+        use = use._replace(stolen_s=use.stolen_s + stolen_later_s)
+        miss = Miss(late_s, at_s, use.waited_s, use.ran_s, use.main_waited_s, use.stolen_s, _cause(late_s, use))
         self.causes[miss.cause] += 1
         if len(self._worst) < _KEPT:
             heappush(self._worst, miss)
@@ -141,8 +158,10 @@ class TickTimes:
             heappushpop(self._worst, miss)
 
 
-def _cause(late_s: float, ran_s: float, waited_s: float, main_waited_s: float) -> str:
-    """What most of the time was."""
-    found = {PROCESSOR: waited_s, OWN_WORK: ran_s, INTERPRETER: main_waited_s}
-    most = max(found, key=found.__getitem__)
-    return most if sum(found.values()) >= late_s / 2 else UNEXPLAINED
+def _cause(late_s: float, use: Use) -> str:
+    """What most of the time was; the host's share is known to 10 ms only, and answers for what the others leave."""
+    exact = {PROCESSOR: use.waited_s, OWN_WORK: use.ran_s, INTERPRETER: use.main_waited_s}
+    known_s = sum(exact.values())
+    if known_s >= late_s / 2:
+        return max(exact, key=exact.__getitem__)
+    return HOST if known_s + use.stolen_s >= late_s / 2 else UNEXPLAINED

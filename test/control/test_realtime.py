@@ -16,10 +16,15 @@ import os, threading
 from hpt_ros.control.realtime import lock_memory, run_first
 done = threading.Event()
 thread = threading.Thread(target=done.wait, daemon=True)
+other = threading.Thread(target=done.wait, daemon=True)
 thread.start()
+other.start()
 run_first(thread, 10)
+heir = threading.Thread(target=done.wait, daemon=True)
+heir.start()
 lock_memory()
-print(os.sched_getscheduler(thread.native_id) == os.SCHED_FIFO, os.sched_getparam(0).sched_priority)
+threads = [thread, other, threading.main_thread(), heir]
+print({os.sched_getscheduler(t.native_id) for t in threads} == {os.SCHED_FIFO}, *(os.sched_getparam(t.native_id).sched_priority for t in threads))
 print([line for line in open("/proc/self/status") if line.startswith("VmLck")][0].split()[1] != "0")
 """
 
@@ -32,7 +37,7 @@ def test_priority_and_memory_lock() -> None:
     if not permitted():
         pytest.skip("SCHED_FIFO is not permitted here")
     child = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
-    assert child.stdout.split() == ["True", "10", "True"]
+    assert child.stdout.split() == ["True", "10", "9", "9", "9", "True"]
 
 
 @pytest.mark.parametrize(
