@@ -70,7 +70,7 @@ def run(quick: bool, say: Say, seconds: float | None = None) -> BenchReport:
             "lateness: from a control tick's deadline to its begin, every tick while the arm is commanded; work: of a tick",
             f"SCHED_FIFO: the commander with realtime_priority {SHIPPED_PRIORITY}; {permissions()}",
             "saturated: a second inference without a pause, with as many threads as there are cores",
-            f"missed: a tick that begins or lasts more than {MISSED_S * 1e3:g} ms too long, by what most of that time was (run-queue wait of /proc schedstat)",
+            f"missed: a tick that begins or lasts more than {MISSED_S * 1e3:g} ms too long, by what most of that time was (/proc: schedstat, stat; a watcher on each processor)",
             "capture waits for the arrival allowance of the cameras; lead is how far ahead of now the commander commands",
         )
     )

@@ -16,6 +16,7 @@ import yaml
 
 from hpt_ros.benchmarks import policy_scene
 from hpt_ros.benchmarks.processes import Watched, process
+from hpt_ros.benchmarks.standstill import explain, standstills, watch_processors
 from hpt_ros.control.realtime import SHIPPED_PRIORITY
 from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to
 from hpt_ros.errors import StreamError
@@ -44,7 +45,8 @@ class SetUp:
         return self.folder / "checkpoint"
 
     def start(self, stack: ExitStack) -> dict[str, Watched]:
-        """The processes by name, ended with the stack."""
+        """The processes by name, ended with the stack; the processors are watched meanwhile."""
+        stack.enter_context(watch_processors(self.folder))
         robot, body = self.folder / "robot.yaml", embodiment(self.rate_hz)
         robot.write_text(yaml.safe_dump(embodiment_to(body)))
         save_checkpoint(self.checkpoint, _near_home(body), body, {})
@@ -71,6 +73,7 @@ class SetUp:
         commander.send_signal(signal.SIGTERM)
         commander.wait(timeout=30)
         found: dict[str, Any] = json.loads(self._times.read_text())
+        explain(found, standstills(self.folder))
         return found
 
     @property

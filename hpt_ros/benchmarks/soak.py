@@ -126,7 +126,7 @@ def _report(
     report.goals.append(Goal("missed deadlines without an explanation", missed.get(UNEXPLAINED, 0), 0))
     report.notes.extend(
         (
-            f"missed: a control tick that begins or lasts more than {MISSED_S * 1e3:g} ms too long; `worst` in the JSON lists the 50 worst with their cause "
+            f"missed: a control tick that begins or lasts more than {MISSED_S * 1e3:g} ms too long; `worst` in the JSON lists the worst with their cause "
             "and what the machine did in that second: load, stolen time, the commander's page faults and involuntary switches",
             f"{f'realtime_priority {SHIPPED_PRIORITY}' if _realtime() else 'without real-time priority'} ({permissions()})",
             "slope: least squares over the time after warm-up",

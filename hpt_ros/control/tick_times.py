@@ -18,11 +18,11 @@ MISSED_S = 0.010
 PROCESSOR = "waited for a processor"
 OWN_WORK = "own work"
 INTERPRETER = "the main thread waited for a processor"
-HOST = "the host of this virtual machine took the processors away"
+HOST = "the machine's host or kernel stopped a processor"
 UNEXPLAINED = "unexplained"
 _BIN_S = 1e-5
 _BINS = 20_000  # up to 200 ms; the last holds all that is longer
-_KEPT = 50
+_KEPT = 1000
 _CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 
 

@@ -65,7 +65,8 @@ def test_ticks_that_command_nothing_do_not_count() -> None:
     assert times.to_mapping()["missed"] == {}
 
 
-def test_the_worst_misses_are_kept_and_no_more() -> None:
+def test_the_worst_misses_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tick_times, "_KEPT", 50)
     times = TickTimes(lambda: Use(0.0, 0.0, 0.0))
     for i in range(200):
         times.woke(0.011 + i * 1e-4)

@@ -1,0 +1,52 @@
+"""Misses that a processor which stood still explains, by hand; and a processor that is watched."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpt_ros.benchmarks.standstill import explain, standstills, watch_processors
+from hpt_ros.control.realtime import HIGHEST_PRIORITY, fifo_permitted
+from hpt_ros.control.tick_times import HOST, PROCESSOR, UNEXPLAINED
+
+
+def times(*causes: str) -> dict[str, Any]:
+    """Each was 20 ms late, a second after the one before."""
+    worst = [{"late_s": 0.02, "at_s": 100.0 + i, "cause": cause} for i, cause in enumerate(causes)]
+    return {"worst": worst, "missed": {cause: causes.count(cause) for cause in causes}}
+
+
+@pytest.mark.parametrize(
+    ("span", "cause"),
+    [
+        ((99.985, 99.999), HOST),
+        ((99.9, 99.991), HOST),
+        ((99.995, 100.5), UNEXPLAINED),
+        ((99.9, 99.985), UNEXPLAINED),
+        ((100.985, 100.999), UNEXPLAINED),
+    ],
+)
+def test_most_of_the_delay_must_lie_in_it(span: tuple[float, float], cause: str) -> None:
+    found = times(UNEXPLAINED)
+    explain(found, [span])
+    assert found["worst"][0]["cause"] == cause
+    assert found["missed"][cause] == 1
+    assert sum(found["missed"].values()) == 1
+
+
+def test_what_has_a_cause_keeps_it() -> None:
+    found = times(PROCESSOR)
+    explain(found, [(99.9, 100.1)])
+    assert found["missed"] == {PROCESSOR: 1}
+
+
+def test_every_processor_is_watched_where_it_is_permitted(tmp_path: Path) -> None:
+    with watch_processors(tmp_path):
+        time.sleep(1.0)
+    permitted = fifo_permitted() >= HIGHEST_PRIORITY
+    assert bool(list(tmp_path.iterdir())) is permitted
+    (tmp_path / "standstill_99.txt").write_text("10.5 10.75\n")
+    assert (10.5, 10.75) in standstills(tmp_path)
