@@ -1,7 +1,7 @@
 """`python -m experiments.side_by_side [--quick]`: HPT, its published recipe, ACT and Diffusion Policy on the same demonstrations.
 
-All train on one set for the wall time that the shipped preset took, and act from the same scenes in the simulator alone,
-without latency and limiter. Needs the demonstrations and the run of `experiments.panda_lift`; 2 GB for lerobot's environment.
+All train on one set for the same wall time, and act from the same scenes over DDS, through the same commander and its limiter.
+Needs the demonstrations of `experiments.panda_lift`; 2 GB for lerobot's environment.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.offline_trials import OfflinePlan, offline_trials, try_offline
-from experiments.side_by_side.lerobot import KINDS, Lerobot, Remote
+from experiments.side_by_side.lerobot import KINDS, Lerobot
+from experiments.side_by_side.trials import Contest, contest
 from hpt_ros.cli.output import console
-from hpt_ros.embodiment import Embodiment
+from hpt_ros.demos import Demos
 from hpt_ros.errors import HptRosError
 from hpt_ros.evaluation.report import Evaluation, grouped
 from hpt_ros.evaluation.report_page import HEADINGS, figures, report_page
+from hpt_ros.sim.tasks import task_named
 
 _PUBLISHED = Path(__file__).with_name("published_recipe.yaml")
 _PACE_STEPS = 10
+_SEED = 2_000_000  # of the trials' scenes, as those of the proof run
+_NODE, _LEROBOT_NODE = "hpt_ros.nodes.policy_node", "experiments.side_by_side.policy_node"
 
 
 def main() -> int:
@@ -44,17 +47,12 @@ def main() -> int:
     quick: bool = given.quick
     demos = given.demos or Path("out/panda_lift_quick/demos/lift_2" if quick else "out/panda_lift/demos/lift_100")
     out: Path = given.out / "quick" if quick else given.out
+    limit_s = 3.0 if quick else task_named(given.task).time_limit_s
+    plan = Contest(given.task, 1 if quick else 50, _SEED, limit_s)
     try:
         for name in given.only.split(","):
             console.rule(name, align="left")
-            _contend(
-                name,
-                demos,
-                given.venv,
-                out,
-                OfflinePlan(given.task, 1 if quick else 50, 2_000_000),
-                5 if quick else 60 * given.minutes,
-            )
+            _contend(name, demos, given.venv, out, plan, 5 if quick else 60 * given.minutes)
         _write(out, out / "docs" if quick else given.docs, given.minutes)
     except (HptRosError, subprocess.CalledProcessError) as error:
         console.print(f"error: {error}", markup=False)
@@ -62,26 +60,20 @@ def main() -> int:
     return 0
 
 
-def _contend(name: str, demos: Path, venv: Path, out: Path, plan: OfflinePlan, wall_time_s: float) -> None:
-    trials = out / "trials" / name
+def _contend(name: str, demos: Path, venv: Path, out: Path, plan: Contest, wall_time_s: float) -> None:
+    trials, robot = out / "trials" / name, Demos.open(demos).embodiment
+    trials.mkdir(parents=True, exist_ok=True)
     if name in KINDS:
         exported = out / "lerobot_dataset"
         if not (exported / "meta" / "info.json").exists():
             _hpt("demos", "export", demos, exported, "--overwrite")
         lerobot = Lerobot(venv, exported)
         lerobot.install()
-        checkpoint = lerobot.train(name, out / "runs" / name, wall_time_s)
-        with Remote(lerobot, checkpoint) as remote:
-            try_offline(remote.contender(), _embodiment(demos), trials, plan)
+        checkpoint = lerobot.train(name, out / "runs" / name, wall_time_s, robot)
+        contest(checkpoint, _LEROBOT_NODE, robot, trials, plan)
     else:
-        preset = "sim" if name == "hpt" else str(_PUBLISHED)
-        offline_trials(_hpt_run(demos, out / "runs" / name, preset, wall_time_s) / "last", trials, plan)
-
-
-def _embodiment(demos: Path) -> Embodiment:
-    from hpt_ros.demos import Demos
-
-    return Demos.open(demos).embodiment
+        preset = "sim_lift" if name == "hpt" else str(_PUBLISHED)
+        contest(_hpt_run(demos, out / "runs" / name, preset, wall_time_s) / "last", _NODE, robot, trials, plan)
 
 
 def _hpt_run(demos: Path, run: Path, preset: str, wall_time_s: float) -> Path:
@@ -90,31 +82,15 @@ def _hpt_run(demos: Path, run: Path, preset: str, wall_time_s: float) -> Path:
         times = []
         for steps in (1, 1 + _PACE_STEPS):
             began = time.monotonic()
-            _hpt(
-                "finetune",
-                demos,
-                "--preset",
-                preset,
-                "--out",
-                run.with_name(f"{run.name}_pace"),
-                "--steps",
-                steps,
-                "--overwrite",
-            )
+            _finetune(demos, preset, run.with_name(f"{run.name}_pace"), steps)
             times.append(time.monotonic() - began)
         step_s = max((times[1] - times[0]) / _PACE_STEPS, 1e-3)
-        _hpt(
-            "finetune",
-            demos,
-            "--preset",
-            preset,
-            "--out",
-            run,
-            "--steps",
-            max(10, round(wall_time_s / step_s)),
-            "--overwrite",
-        )
+        _finetune(demos, preset, run, max(10, round(wall_time_s / step_s)))
     return run
+
+
+def _finetune(demos: Path, preset: str, run: Path, steps: int) -> None:
+    _hpt("finetune", demos, "--preset", preset, "--out", run, "--steps", steps, "--overwrite")
 
 
 def _hpt(*arguments: object) -> None:
@@ -128,8 +104,8 @@ def _write(out: Path, docs: Path, minutes: float) -> None:
     (out / "report.html").write_text(report_page(groups))
     lines = [
         "# Side by side\n\nWritten by `python -m experiments.side_by_side`: the same demonstrations, ",
-        f"about {minutes:g} minutes of training each on this machine, the same scenes, in the simulator without latency and limiter. ",
-        "ACT and Diffusion Policy are those of lerobot 0.4.4 with its own settings, 8 demonstrations' windows a batch, not tuned for so short a training.\n\n",
+        f"about {minutes:g} minutes of training each on this machine, the same scenes, over DDS through the same commander. ACT is lerobot 0.4.4's with its own settings ",
+        "but a chunk of 16; its Diffusion Policy has a U-Net of 64 and 128 channels and 10 DDIM steps, so that a processor computes a chunk in time. Both: 8 windows a batch, not tuned for so short a training.\n\n",
         "| " + " | ".join(HEADINGS[:5]) + " |\n|" + "---|" * 5 + "\n",
     ]
     for group in groups:

@@ -1,4 +1,4 @@
-"""Serves a policy of lerobot; runs in lerobot's own environment, which knows nothing of hpt_ros: `python lerobot_server.py FOLDER`.
+"""Serves a policy of lerobot; runs in lerobot's own environment, which knows nothing of hpt_ros: `python lerobot_server.py FOLDER THREADS`.
 
 Prints its port. Written after lerobot 0.4.4.
 """
@@ -28,10 +28,20 @@ def load(folder: str) -> tuple[Any, Any, Any]:
     return policy.eval(), before, after
 
 
+def remember(policy: Any, batch: dict[str, Any]) -> None:
+    """Policies that look at several observations keep the last ones; `select_action` would do this."""
+    from lerobot.policies.utils import populate_queues
+
+    if hasattr(policy, "_queues"):
+        seen = batch | {"observation.images": torch.stack([batch[key] for key in policy.config.image_features], dim=-4)}
+        policy._queues = populate_queues(policy._queues, seen)
+        batch |= seen
+
+
 def main() -> None:
     """Serve until the client hangs up."""
     policy, before, after = load(sys.argv[1])
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(sys.argv[2]))
 
     @torch.inference_mode()
     def act(arrays: dict[str, Any]) -> Any:
@@ -40,12 +50,14 @@ def main() -> None:
             if name != "state":
                 pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
                 batch[f"observation.images.{name}"] = pixels
-        return after(policy.select_action(before(batch)))[0].numpy()
+        batch = before(batch)
+        remember(policy, batch)
+        return after(policy.predict_action_chunk(batch))[0].float().numpy()
 
     with socket.create_server((wire.HOST, 0)) as listener:
         sys.stdout.write(f"{listener.getsockname()[1]}\n")
         sys.stdout.flush()
-        wire.serve(act, policy.reset, listener)
+        wire.serve(act, listener)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One observation there, one action back, over a loopback socket: JSON header, then raw arrays. Runs in both environments."""
+"""One observation there, one chunk back, over a loopback socket: JSON header, then raw arrays. Runs in both environments."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ _MAX_BYTES = 64_000_000
 HOST = "127.0.0.1"
 
 
-def send(connection: socket.socket, arrays: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> None:
-    """Arrays by name, and plain data about them."""
+def send(connection: socket.socket, arrays: Mapping[str, Any]) -> None:
+    """Arrays by name."""
     values = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = {"about": dict(about or {}), "arrays": [[n, str(a.dtype), list(a.shape)] for n, a in values.items()]}
-    text = json.dumps(header).encode()
+    text = json.dumps([[n, str(a.dtype), list(a.shape)] for n, a in values.items()]).encode()
     body = b"".join(array.tobytes() for array in values.values())
     connection.sendall(struct.pack(">II", len(text), len(body)) + text + body)
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `send` sent: plain data, and arrays by name.
+def receive(connection: socket.socket) -> dict[str, Any]:
+    """What `send` sent.
 
     Raises:
         ConnectionError: the other side is gone, or sends something else.
@@ -34,27 +33,23 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ConnectionError(f"a message of {text_bytes + body_bytes} bytes, at most {_MAX_BYTES}")
     header, body = json.loads(_exactly(connection, text_bytes)), _exactly(connection, body_bytes)
     arrays, at = {}, 0
-    for name, dtype, shape in header["arrays"]:
+    for name, dtype, shape in header:
         size = np.dtype(dtype).itemsize * int(np.prod(shape))
         arrays[name] = np.frombuffer(body[at : at + size], dtype).reshape(shape)
         at += size
-    return header["about"], arrays
+    return arrays
 
 
-def serve(act: Callable[[dict[str, Any]], Any], reset: Callable[[], object], listener: socket.socket) -> None:
-    """Answer one client until it hangs up; `about.reset` begins an episode."""
+def serve(act: Callable[[dict[str, Any]], Any], listener: socket.socket) -> None:
+    """Answer one client until it hangs up."""
     connection, _ = listener.accept()
     with connection:
         while True:
             try:
-                about, arrays = receive(connection)
+                arrays = receive(connection)
             except ConnectionError:
                 return
-            if about.get("reset"):
-                reset()
-                send(connection, {})
-            else:
-                send(connection, {"action": act(arrays)})
+            send(connection, {"chunk": act(arrays)})
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:

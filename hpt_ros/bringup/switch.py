@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hpt_ros.bringup.layout import POLICY_ALONE
@@ -27,10 +28,18 @@ class PolicySwitch:
     Args:
         arguments: of the layout `policy` without the checkpoint.
         domain_id: ROS domain.
+        module: runs the policy node; another than the package's own for policies of another kind.
     """
 
-    def __init__(self, arguments: Mapping[str, str], domain_id: int, log_dir: Path) -> None:
-        self._settings = {"arguments": dict(arguments), "domain_id": domain_id, "log_dir": str(log_dir)}
+    def __init__(
+        self,
+        arguments: Mapping[str, str],
+        domain_id: int,
+        log_dir: Path,
+        module: str = POLICY_ALONE.processes[0].module,
+    ) -> None:
+        facts = {"domain_id": domain_id, "log_dir": str(log_dir), "module": module}
+        self._settings = {"arguments": dict(arguments), **facts}
         self._log = log_dir / "policy_switch.log"
 
     def __enter__(self) -> PolicySwitch:
@@ -84,6 +93,8 @@ def main(settings: Mapping[str, object]) -> int:
     """Follow the lines of standard input, each a checkpoint, until it closes or the policy ends."""
     running: Supervisor | None = None
     arguments: Mapping[str, str] = settings["arguments"]  # type: ignore[assignment]
+    node = replace(POLICY_ALONE.processes[0], module=str(settings["module"]))
+    layout = replace(POLICY_ALONE, processes=(node,))
     try:
         while True:
             if select.select([sys.stdin], [], [], _WATCH_PERIOD_S)[0]:
@@ -92,9 +103,7 @@ def main(settings: Mapping[str, object]) -> int:
                 if running:
                     running.stop()
                 values = {**arguments, "checkpoint": json.loads(line)}
-                running = Supervisor(
-                    POLICY_ALONE, values, int(str(settings["domain_id"])), Path(str(settings["log_dir"]))
-                )
+                running = Supervisor(layout, values, int(str(settings["domain_id"])), Path(str(settings["log_dir"])))
                 running.__enter__()
                 sys.stdout.write("started\n")
                 sys.stdout.flush()

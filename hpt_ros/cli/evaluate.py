@@ -119,7 +119,7 @@ def evaluate(
             runner = TrialRunner(session, switch, candidates, setup, film)
             runner.require_nodes(owns_domain=sim)
             if sim:
-                _simulated(runner, log, planned)
+                simulated_trials(runner, log, planned)
             else:
                 from hpt_ros.cli.evaluate_person import Conduct, PersonTrials
                 from hpt_ros.nodes.film import SceneView
@@ -158,7 +158,7 @@ def _header(candidates: Sequence[Candidate], **settings: Any) -> dict[str, Any]:
     return {"checkpoints": tried, **settings}
 
 
-def _simulated(runner: TrialRunner, log: TrialLog, planned: Sequence[PlannedTrial]) -> None:
+def simulated_trials(runner: TrialRunner, log: TrialLog, planned: Sequence[PlannedTrial]) -> None:
     """The scene says whether it was a success; every block's trials begin alike."""
     setup, session = runner.setup, runner.session
     with progress_bar() as bar:

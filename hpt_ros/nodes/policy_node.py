@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: else waitin
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +23,12 @@ from hpt_ros.control.latency import OBSERVING, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, overridden, require_same
 from hpt_ros.errors import ConfigError, HptRosError, StreamError
-from hpt_ros.model import PolicyRunner, load_checkpoint
-from hpt_ros.model.provenance import trunk_line
 from hpt_ros.msg import ActionChunk, CommanderStatus, PolicyStatus
 from hpt_ros.nodes.camera_bundle import SYNCS, CameraBundle
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.observation_files import ObservationFiles
+from hpt_ros.nodes.policy_source import CheckpointSource, PolicySource
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, LateSubscriptions, run_node
 from hpt_ros.streams import Observer
 
@@ -65,18 +65,18 @@ class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
     not the embodiment's), autostart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: Callable[[Path], PolicySource] = CheckpointSource) -> None:
         super().__init__("policy_node")
         folder = self.declare_parameter("checkpoint", "").value
         if not folder:
             raise ConfigError(
                 "checkpoint", "nothing", "the folder of a trained checkpoint", "add -p checkpoint:=FOLDER"
             )
-        checkpoint = load_checkpoint(Path(folder))
-        self.get_logger().info(trunk_line(checkpoint.provenance))
+        self._source = source(Path(folder))
+        self.get_logger().info(self._source.origin)
         name = self.declare_parameter("embodiment", "").value
-        self.embodiment = load_embodiment(name) if name else checkpoint.embodiment
-        require_same(checkpoint.embodiment, self.embodiment, f"checkpoint {folder}", "the embodiment")
+        self.embodiment = load_embodiment(name) if name else self._source.embodiment
+        require_same(self._source.embodiment, self.embodiment, f"checkpoint {folder}", "the embodiment")
         self._commitment = self._make_commitment()
         self._checkpoint_name = str(folder)
         self._options: dict[str, Any] = {
@@ -86,7 +86,7 @@ class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
             **{name: self.declare_parameter(name, usual).value for name, usual in _SERVING.items()},
         }
         autostart = self.declare_parameter("autostart", True).value
-        self._runner = PolicyRunner(checkpoint, **self._options) if autostart else None
+        self._runner = self._source.acting(**self._options) if autostart else None
         self._active = False
         self._observer = Observer(self.embodiment)
         saved = self.declare_parameter("save_observations", "").value
@@ -119,7 +119,7 @@ class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
         """Load the network, unless it is there."""
         try:
             if self._runner is None:
-                self._runner = PolicyRunner(load_checkpoint(Path(self._checkpoint_name)), **self._options)
+                self._runner = self._source.acting(**self._options)
         except HptRosError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE

@@ -1,12 +1,8 @@
-"""Trials in the simulator alone, and a policy of another environment behind a socket."""
+"""Trials in the simulator alone; the plans of the proof run."""
 
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +11,8 @@ import torch
 
 pytest.importorskip("mujoco", reason="needs the simulator (make setup installs it)")
 
-from experiments.offline_trials import Contender, OfflinePlan, offline_trials, try_offline
+from experiments.offline_trials import OfflinePlan, offline_trials
 from experiments.panda_lift.plan import full_plan, quick_plan
-from experiments.side_by_side import wire
-from experiments.side_by_side.lerobot import ask
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import DataError
 from hpt_ros.evaluation.report import Evaluation
@@ -32,17 +26,6 @@ ROBOT = load_embodiment("sim_panda")
 @pytest.fixture(autouse=True)
 def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(TASKS["reach"]), "time_limit_s", 0.6)
-
-
-@contextmanager
-def served(act: object, reset: object = lambda: None) -> Iterator[socket.socket]:
-    with socket.create_server((wire.HOST, 0)) as listener:
-        thread = threading.Thread(target=wire.serve, args=(act, reset, listener), daemon=True)
-        thread.start()
-        with socket.create_connection(listener.getsockname()) as connection:
-            yield connection
-        thread.join(timeout=10)
-        assert not thread.is_alive(), "ends when the client hangs up"
 
 
 def test_a_checkpoint_is_tried_and_a_second_run_goes_on(tmp_path: Path) -> None:
@@ -59,40 +42,6 @@ def test_a_checkpoint_is_tried_and_a_second_run_goes_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["trials"] == 2
     with pytest.raises(DataError, match="variation"):
         offline_trials(tmp_path / "last", tmp_path / "out", OfflinePlan("reach", 2, 7, "dim"))
-
-
-def test_a_policy_behind_a_socket_sees_and_acts_as_one_beside_it(tmp_path: Path) -> None:
-    seen: list[dict[str, np.ndarray]] = []
-    begun: list[int] = []
-
-    def act(arrays: dict[str, np.ndarray]) -> np.ndarray:
-        seen.append(arrays)
-        return arrays["state"] + 0.01
-
-    with served(act, lambda: begun.append(1)) as connection:
-
-        def begin(_: int) -> None:
-            wire.send(connection, {}, {"reset": True})
-            wire.receive(connection)
-
-        contender = Contender("far", "f", lambda state, images: ask(connection, state, images), begin)
-        try_offline(contender, ROBOT, tmp_path, OfflinePlan("reach", 1, 3))
-    assert begun == [1]
-    assert {name: array.shape for name, array in seen[0].items()} == {
-        "state": (8,),
-        "front": (64, 64, 3),
-        "wrist": (64, 64, 3),
-    }
-    assert seen[0]["front"].dtype == np.uint8
-    assert len(seen) >= 9, "one action a tick"
-    assert seen[-1]["state"][0] > seen[0]["state"][0] + 0.03
-
-
-def test_what_is_no_message_is_refused() -> None:
-    with served(lambda arrays: arrays["state"]) as connection:
-        connection.sendall(b"\xff" * 8)
-        with pytest.raises(ConnectionError):
-            wire.receive(connection)
 
 
 @pytest.mark.parametrize("plan", [full_plan(), quick_plan()], ids=["full", "quick"])
