@@ -55,6 +55,7 @@ CAPSULES = {
     "camera": Capsule(7, hand_point(0.055, -0.04, 0.005), hand_point(0.055, 0.04, 0.005), 0.03),
 }
 
+_PARALLEL = 1e-12
 _BASE = np.eye(4)[None]
 _LOWER = ("base", "column", "shoulder", "upper arm")
 _UPPER = ("forearm", "forearm low", "wrist", "wrist side", "flange", "hand", "fingers", "camera")
@@ -94,16 +95,24 @@ class SelfDistance:
         self._second = np.array([names.index(b) for _, b in pairs])
         radii = self._capsules.radii_m
         self._radii = radii[self._first] + radii[self._second]
+        self._products = _product_indices(len(names), self._first, self._second)
         joints = np.arange(1, 8)
         self._carried = (joints <= self._capsules.links[:, None]).astype(float)  # whether a joint moves a capsule
 
     def between(self, frames: Array) -> Array:
-        """Distances (N, P) [m] in N postures, for their frames (N, 7, 4, 4)."""
+        """Distances (N, P) [m] in N postures, for their frames (N, 7, 4, 4).
+
+        As `nearest_points`, from the scalar products of all starts and directions at once: a third of the time in the control
+        tick. Rounding is below 1e-7 m where axes meet, and nothing at the distances that are kept.
+        """
         ends = self._capsules.ends(frames)
-        pairs = (len(ends) * len(self.pairs), 2, 3)
-        a, b = nearest_points(ends[:, self._first].reshape(pairs), ends[:, self._second].reshape(pairs))
-        gap = a - b
-        distances: Array = np.sqrt(_dot(gap, gap)).reshape(len(ends), -1) - self._radii
+        vectors = np.concatenate([ends[:, :, 0], ends[:, :, 1] - ends[:, :, 0]], axis=1)  # starts p, directions d
+        products = (vectors @ vectors.swapaxes(1, 2)).reshape(len(ends), -1)
+        pp, qq, pq, uu, vv, uv, up, uq, vp, vq = products.take(self._products, axis=1).swapaxes(0, 1)
+        uw, vw = up - uq, vp - vq  # w = p - q, from the second start to the first
+        s, t = _nearest(uu, vv, uv, uw, vw)
+        squares = pp + qq - 2 * pq + s * (s * uu + 2 * (uw - t * uv)) + t * (t * vv - 2 * vw)
+        distances: Array = np.sqrt(np.maximum(squares, 0.0)) - self._radii
         return distances
 
     def measure(self, frames: Array) -> tuple[Array, Array]:
@@ -130,13 +139,28 @@ def nearest_points(first: Array, second: Array) -> tuple[Array, Array]:
     """
     u, v = first[:, 1] - first[:, 0], second[:, 1] - second[:, 0]
     w = first[:, 0] - second[:, 0]
-    a, e = _dot(u, u), _dot(v, v)
-    b, c, f = _dot(u, v), _dot(u, w), _dot(v, w)
-    across = a * e - b * b
-    s = np.where(across > 1e-12, np.clip((b * f - c * e) / np.maximum(across, 1e-12), 0.0, 1.0), 0.0)
-    t = np.clip((b * s + f) / e, 0.0, 1.0)
-    s = np.clip((b * t - c) / a, 0.0, 1.0)
+    s, t = _nearest(_dot(u, u), _dot(v, v), _dot(u, v), _dot(u, w), _dot(v, w))
     return first[:, 0] + s[:, None] * u, second[:, 0] + t[:, None] * v
+
+
+def _nearest(uu: Array, vv: Array, uv: Array, uw: Array, vw: Array) -> tuple[Array, Array]:
+    """Where on two segments the nearest points are, 0 (start) to 1, from products of their directions and of the way between their starts."""
+    across = uu * vv - uv * uv
+    s = _share((uv * vw - uw * vv) / np.maximum(across, _PARALLEL)) * (across > _PARALLEL)
+    t = _share((uv * s + vw) / vv)
+    return _share((uv * t - uw) / uu), t
+
+
+def _share(value: Array) -> Array:
+    bounded: Array = np.minimum(np.maximum(value, 0.0), 1.0)  # np.clip takes three times as long on few values
+    return bounded
+
+
+def _product_indices(count: int, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where the products of each pair are among those of `count` starts, then `count` directions."""
+    p, q, u, v = first, second, count + first, count + second
+    pairs = ((p, p), (q, q), (p, q), (u, u), (v, v), (u, v), (u, p), (u, q), (v, p), (v, q))
+    return np.stack([2 * count * a + b for a, b in pairs])
 
 
 def _dot(a: Array, b: Array) -> Array:
