@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
@@ -41,10 +39,11 @@ from hpt_ros.nodes.chunk_message import chunk_of, stages_of, time_ns
 from hpt_ros.nodes.commander_status import commander_status
 from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
+from hpt_ros.nodes.namespace import NamespacedNode
+from hpt_ros.nodes.newest import NEWEST, Newest
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
 STATUS_TOPIC = "/hpt_ros/commander/status"
-_NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every version's publishers
 DRY_RUN_TOPIC = "/hpt_ros/dry_run/command"  # never the record's: nobody shall learn from what was not done
 _STATUS_PERIOD_S = 0.1
 _WINDOW_S = 5.0
@@ -59,8 +58,8 @@ class CommanderNode(HptNode):
     Parameters: embodiment (preset or file); for one run strategy, limits_fraction, command_rate_hz (see `overridden`);
     realtime_priority (SCHED_FIFO, 1 to 98; 0: off, -1: as permitted), lock_memory;
     dry_run (nothing is sent to arm and gripper, labels go to /hpt_ros/dry_run/command); timing_file (gets how well the
-    control thread kept its deadlines, JSON, at the end; empty: off). The control thread owns the Commander: whatever the
-    executor's thread receives is handed over in `_inbox` and done at the next tick.
+    control thread kept its deadlines, JSON, at the end; empty: off). The control thread owns the Commander: it takes
+    the newest states itself, and whatever the executor's thread receives is handed over in `_inbox` and done at the next tick.
     """
 
     def __init__(self) -> None:
@@ -74,9 +73,6 @@ class CommanderNode(HptNode):
         self._dry_run = self.declare_parameter("dry_run", False).value
         self._commander = Commander(self.embodiment)
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._joints: bytes | None = None
-        self._gripper: bytes | None = None
-        self._robot_state: tuple[Any, bytes] | None = None
         self._recovering: threading.Thread | None = None
         self._lock = self._claim_domain()
         self._pacer = Pacer(self.embodiment.command.rate_hz)
@@ -103,6 +99,7 @@ class CommanderNode(HptNode):
         if self._gripper_worker:
             self._gripper_worker.stop()
         self._lock.close()
+        self._listener.destroy_node()
 
     def _ask_for_realtime(self) -> None:
         """As the parameters say; what is asked for and not permitted ends the node."""
@@ -131,17 +128,18 @@ class CommanderNode(HptNode):
         self._diagnostics = Diagnostics(self, self.embodiment.name)
 
     def _make_inputs(self) -> None:
-        self.create_subscription(JointState, self.embodiment.joints.topic, self._on_joints, _NEWEST, raw=True)
-        if self.embodiment.gripper:
-            self.create_subscription(JointState, self.embodiment.gripper.topic, self._on_gripper, _NEWEST, raw=True)
+        listener = self._listener = NamespacedNode(
+            "commander_inputs", start_parameter_services=False, enable_rosout=False
+        )
+        self._joints = Newest(listener, JointState, self.embodiment.joints.topic)
+        gripper, state = self.embodiment.gripper, self.embodiment.robot_state
+        self._gripper = Newest(listener, JointState, gripper.topic) if gripper else None
+        self._robot_state = Newest(listener, message_class(state.msgtype), state.topic) if state else None
         self.create_subscription(ActionChunk, "/hpt_ros/action_chunk", self._on_chunk, RELIABLE_10)
         self.create_subscription(PolicyStatus, "/hpt_ros/policy/status", self._on_policy_status, RELIABLE_10)
-        if contract := self.embodiment.robot_state:
-            kind = message_class(contract.msgtype)
-            self.create_subscription(kind, contract.topic, partial(self._on_robot_state, kind), _NEWEST, raw=True)
         if button := self.embodiment.deadman:
             kind = message_class(button.msgtype)
-            self.create_subscription(kind, button.topic, self._on_deadman, _NEWEST)
+            self.create_subscription(kind, button.topic, self._on_deadman, NEWEST)
         self.create_service(Trigger, "/hpt_ros/commander/recover_errors", self._on_recover)
         commander = self._commander
         for name, action in {
@@ -155,16 +153,6 @@ class CommanderNode(HptNode):
             self.create_service(Trigger, f"/hpt_ros/commander/{name}", partial(self._on_wish, name, action))
 
     # The executor's thread
-
-    def _on_joints(self, raw: bytes) -> None:
-        self._joints = raw
-
-    def _on_gripper(self, raw: bytes) -> None:
-        self._gripper = raw
-
-    def _on_robot_state(self, kind: Any, raw: bytes) -> None:
-        """At 1 kHz decoding all of them would cost a tenth of a core: one in a tick is enough."""
-        self._robot_state = (kind, raw)
 
     def _on_chunk(self, message: Any) -> None:
         self._inbox.put(partial(self._take_chunk, message, chunk_of(message), self._now_ns()))
@@ -316,24 +304,18 @@ class CommanderNode(HptNode):
             self._arm.flush()
 
     def _measure(self) -> None:
-        joints, self._joints = self._joints, None
-        gripper, self._gripper = self._gripper, None
-        state, self._robot_state = self._robot_state, None
         try:
-            if state is not None:
-                report = deserialize_message(state[1], state[0])
+            if self._robot_state and (report := self._robot_state.take()) is not None:
                 stamp_ns = time_ns(report.header.stamp)
                 self._commander.on_robot_state(RobotHealth.of(report), self._now_ns(), stamp_ns)
-            if joints is not None:
-                message = deserialize_message(joints, JointState)
+            if (joints := self._joints.take()) is not None:
                 names = self.embodiment.joints.names
-                q = _by_name(message, names, message.position)
-                dq = _by_name(message, names, message.velocity) if message.velocity else None
-                self._commander.on_joints(time_ns(message.header.stamp), q, dq, self._now_ns())
-            if gripper is not None and self.embodiment.gripper:
-                message = deserialize_message(gripper, JointState)
-                fingers = _by_name(message, self.embodiment.gripper.names, message.position)
-                self._commander.on_gripper(float(fingers.sum()))
+                q = _by_name(joints, names, joints.position)
+                dq = _by_name(joints, names, joints.velocity) if joints.velocity else None
+                self._commander.on_joints(time_ns(joints.header.stamp), q, dq, self._now_ns())
+            if self._gripper and self.embodiment.gripper and (fingers := self._gripper.take()) is not None:
+                width_m = _by_name(fingers, self.embodiment.gripper.names, fingers.position).sum()
+                self._commander.on_gripper(float(width_m))
         except StreamError as error:  # counts as no sample: the stream grows stale
             self.get_logger().error(str(error), throttle_duration_sec=1.0)
 
