@@ -9,11 +9,16 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hpt_ros.nodes import policy_node
+from hpt_ros.model import PolicyRunner, load_checkpoint
+from hpt_ros.nodes.policy_node import PolicyNode
+from hpt_ros.nodes.policy_source import CheckpointSource
+from hpt_ros.nodes.runtime import run_node
 
 SWING_RAD = 0.2
 SWING_HZ = 0.4
@@ -21,7 +26,7 @@ SLOW_S = 0.8
 _slow = threading.Event()
 
 
-class Swinging(policy_node.PolicyRunner):
+class Swinging(PolicyRunner):
     """Always moving: the joints swing one after another."""
 
     def act(self, observation: Any, committed: Any = None) -> Any:
@@ -34,8 +39,18 @@ class Swinging(policy_node.PolicyRunner):
         return np.hstack([np.array(self.embodiment.home_rad) + swing, np.full((len(due_s), 1), 0.08)])
 
 
+class SwingingSource(CheckpointSource):
+    """The checkpoint, swinging."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._checkpoint = folder
+
+    def acting(self, **options: Any) -> Swinging:
+        return Swinging(load_checkpoint(self._checkpoint), **options)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, lambda *_: _slow.set())
     signal.signal(signal.SIGUSR2, lambda *_: _slow.clear())
-    policy_node.PolicyRunner = Swinging
-    sys.exit(policy_node.main())
+    sys.exit(run_node(partial(PolicyNode, SwingingSource)))
