@@ -21,7 +21,7 @@ MS = 1_000_000
 def embodiment(**policy: Any) -> Embodiment:
     """sim_panda with one raw 32 x 24 camera `front` and one JPEG camera `wrist`, and changed policy values."""
     data = embodiment_to(load_embodiment("sim_panda"))
-    data["policy"] |= policy
+    data["policy"] |= {"execute_rows": 4} | policy
     data["joints"]["timing"]["rate_hz"] = 200  # as `messages` sends them
     for camera, transport in zip(data["cameras"], ("raw", "compressed"), strict=True):
         camera |= {"transport": transport, "size_px": [16, 16]}

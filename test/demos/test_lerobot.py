@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -192,7 +193,9 @@ def test_video_keeps_what_the_eye_sees(tmp_path: Path) -> None:
     pytest.importorskip("av", reason="needs PyAV (pip install av)")
     demos = demos_of(tmp_path, video_robot(), seconds=(0.6, 0.5))
     smooth = {name: gradients(frames) for name, frames in demos.images.items()}
+    scheduled = os.sched_getscheduler(0)
     export(replace(demos, images=smooth), tmp_path / "video", video=True)
+    assert os.sched_getscheduler(0) == scheduled, "the encoder asks for real-time priority"
     assert len(list(tmp_path.glob("video/videos/observation.images.front/chunk-000/*.mp4"))) == 2
     import_lerobot(tmp_path / "video", None, tmp_path / "back")
     back = Demos.open(tmp_path / "back")

@@ -68,7 +68,7 @@ class Demos:
 
 @pytest.fixture
 def demos(embodiment: Embodiment) -> Demos:
-    small = replace(embodiment, policy=replace(embodiment.policy, action_horizon=4))
+    small = replace(embodiment, policy=replace(embodiment.policy, action_horizon=4, execute_rows=4))
     texts = [LEFT, RIGHT] * (EPISODES // 2)
     return Demos(small, tuple(Episode(k * TICKS, (k + 1) * TICKS, text) for k, text in enumerate(texts)))
 

@@ -83,7 +83,7 @@ def embodiment() -> Embodiment:
     return replace(
         full,
         cameras=tuple(replace(camera, size_px=(16, 16)) for camera in full.cameras),
-        policy=replace(full.policy, action_horizon=4),
+        policy=replace(full.policy, action_horizon=4, execute_rows=4),
     )
 
 
