@@ -29,11 +29,20 @@ _CLOSE_BELOW, _OPEN_ABOVE = 0.4, 0.6  # of a leader's gripper
 
 @dataclass
 class _Stream:
-    """One topic of the device: when it was heard last, why its newest message was refused."""
+    """One topic of the device: when it was heard last, why a message was refused.
+
+    A refusal stands until a tick has seen it: several messages may come between two ticks.
+    """
 
     topic: str
     heard_s: float | None = None
     refusal: str = ""
+    seen: bool = True
+
+    def hear(self, now_s: float, refusal: str = "") -> None:
+        self.heard_s = now_s
+        if refusal or self.seen:
+            self.refusal, self.seen = refusal, not refusal
 
 
 class Teleoperator:
@@ -80,18 +89,17 @@ class Teleoperator:
 
     def on_motion(self, value: Array, now_s: float) -> None:
         """The newest deflections (6,), pose (4, 4) or leader angles (7,), as the device's pilot takes them."""
-        stream = self._streams["motion"]
-        stream.heard_s, stream.refusal = now_s, ""
         assert isinstance(self.pilot, (TwistPilot, PosePilot, LeaderPilot))
+        refusal = ""
         try:
             self.pilot.take(value)
         except DeviceRefused as error:
-            stream.refusal = str(error)
+            refusal = str(error)
+        self._streams["motion"].hear(now_s, refusal)
 
     def on_buttons(self, held: frozenset[str], now_s: float) -> None:
         """The actions whose buttons are held. What is held already at the first message is not a press."""
-        stream = self._streams["buttons"]
-        stream.heard_s, stream.refusal = now_s, ""
+        self._streams["buttons"].hear(now_s)
         pressed = held - self._held if self._held is not None else frozenset()
         self._held = held
         if pressed:
@@ -103,13 +111,13 @@ class Teleoperator:
     def on_opening(self, share: float, now_s: float) -> None:
         """How far a leader holds its gripper open: 0 to 1."""
         if "gripper" in self._streams:
-            self._streams["gripper"].heard_s, self._streams["gripper"].refusal = now_s, ""
+            self._streams["gripper"].hear(now_s)
         if self._embodiment.gripper and not _CLOSE_BELOW <= share <= _OPEN_ABOVE:
             self.wanted_width_m = self._embodiment.gripper.max_width_m if share > _OPEN_ABOVE else 0.0
 
     def refuse(self, stream: str, reason: str, now_s: float) -> None:
         """A message of the "motion", "buttons" or "gripper" stream that cannot be followed; a good one of the same stream makes up for it."""
-        self._streams[stream].heard_s, self._streams[stream].refusal = now_s, reason
+        self._streams[stream].hear(now_s, reason)
 
     def _press(self, action: str) -> None:
         scale, gripper = self.settings.scale, self._embodiment.gripper
@@ -137,6 +145,8 @@ class Teleoperator:
         if self._homing:
             self._watch_home(commanded, now_s)
         self._decide(now_s, self._target.q if commanded else measured)
+        for stream in self._streams.values():
+            stream.seen = True
         moving = self.pilot.advance(self.state is State.ACTIVE and not self._homing, self.settings, step_s)
         if not ours:
             self._follow_gripper(commanded)

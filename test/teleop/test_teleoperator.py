@@ -399,6 +399,15 @@ def test_a_tracker_that_jumps_is_refused_until_the_clutch_is_opened() -> None:
     assert bench.teleop.state is State.FREE
 
 
+def test_a_jump_counts_though_another_message_comes_before_the_tick() -> None:
+    bench = clutched()
+    for x in (3.5, 3.5):
+        bench.teleop.on_motion(hand(x, 2, 1), bench.now_s)
+    bench.input = place(hand(3.5, 2, 1), "deadman")
+    bench.run(0.4)
+    assert bench.teleop.state is State.REFUSED
+
+
 def test_a_leader_with_other_joints_than_the_arm_is_refused() -> None:
     leader = load_device("leader").leader
     short = replace(leader, names=leader.names[:6], signs=leader.signs[:6], offsets_rad=leader.offsets_rad[:6])
