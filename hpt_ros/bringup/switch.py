@@ -18,6 +18,7 @@ from hpt_ros.bringup.layout import POLICY_ALONE
 from hpt_ros.bringup.supervisor import ChildDiedError, Supervisor, tail
 from hpt_ros.errors import HptRosError
 
+POLICY_MODULE = POLICY_ALONE.processes[0].module
 _WATCH_PERIOD_S = 0.2
 _EXCHANGE_S = 15.0  # a policy that is told to end gets 4 s
 
@@ -36,7 +37,7 @@ class PolicySwitch:
         arguments: Mapping[str, str],
         domain_id: int,
         log_dir: Path,
-        module: str = POLICY_ALONE.processes[0].module,
+        module: str = POLICY_MODULE,
     ) -> None:
         facts = {"domain_id": domain_id, "log_dir": str(log_dir), "module": module}
         self._settings = {"arguments": dict(arguments), **facts}

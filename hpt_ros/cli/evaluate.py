@@ -7,16 +7,16 @@ import hashlib
 import itertools
 import os
 import webbrowser
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.bringup.environment import NAMESPACE_VARIABLE
-from hpt_ros.bringup.switch import PolicySwitch
+from hpt_ros.bringup.switch import POLICY_MODULE, PolicySwitch
 from hpt_ros.cli.options import Domain, LogDir
 from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.configuration import check
@@ -29,7 +29,8 @@ from hpt_ros.recording.cues import CueKind
 from hpt_ros.recording.operator_keys import KeyBindings, load_key_bindings
 
 if TYPE_CHECKING:
-    from hpt_ros.nodes.trial_runner import Candidate, TrialRunner
+    from hpt_ros.nodes.film import CameraViews
+    from hpt_ros.nodes.trial_runner import Candidate, TrialRunner, TrialSetup
 
 _VIDEO_RATE_HZ = 10.0
 _TIMEOUT_S = 60.0  # where no task says it
@@ -75,9 +76,7 @@ def evaluate(
     one runs. Every row is on the disk before the next trial; the same command goes on after an interruption.
     """
     require_ros()
-    from hpt_ros.nodes.film import CameraViews, Film
-    from hpt_ros.nodes.session import Session
-    from hpt_ros.nodes.trial_runner import TrialRunner, TrialSetup
+    from hpt_ros.nodes.trial_runner import TrialSetup
 
     bindings = load_key_bindings(keys) if keys else KeyBindings()
     candidates, contract = _candidates(checkpoint)
@@ -85,7 +84,7 @@ def evaluate(
         require_same(contract, load_embodiment(embodiment), f"checkpoint {checkpoint[0]}", "the simulated robot")
         timeout_s, instruction_of_task = _of_task(task, timeout_s)
     timeout_s = timeout_s or _TIMEOUT_S
-    header = _header(candidates, task=task, seed=seed, timeout_s=timeout_s, simulated=sim, variation=variation)
+    header = trials_header(candidates, task=task, seed=seed, timeout_s=timeout_s, simulated=sim, variation=variation)
     log = TrialLog(out / "trials.jsonl", header, replace=overwrite)
     planned = list(itertools.islice(planned_trials(len(candidates), seed), trials * len(candidates)))
     if missing(planned, [trial.index for trial in log.trials]):
@@ -100,36 +99,72 @@ def evaluate(
         )
         policy = {"embodiment": embodiment if sim else "", "threads": str(threads), "instruction": instruction}
         policy["namespace"] = os.environ.get(NAMESPACE_VARIABLE, "")
-        with ExitStack() as stack:
+        graph = None
+        if sim:
+            graph = {"task": task, "seed": str(seed), "embodiment": embodiment, "variation": variation}
+            graph["bags_dir"] = str(out / "bags") if bags else ""
+        with trial_stage(candidates, contract, setup, graph, policy, domain, log_dir, video=video) as stage:
             if sim:
-                graph = {"task": task, "seed": str(seed), "embodiment": embodiment, "variation": variation}
-                graph["bags_dir"] = str(out / "bags") if bags else ""
-                nodes = stack.enter_context(bring_up("demo", graph, domain, log_dir))
-            domain_id = join(None if sim else domain)
-            switch = stack.enter_context(PolicySwitch(policy, domain_id, log_dir))
-
-            def alive() -> None:
-                switch.check()
-                if sim:
-                    nodes.check()
-
-            session = stack.enter_context(Session(alive, domain_id=domain_id))
-            views = CameraViews(session.node, contract)
-            film = stack.enter_context(Film(views, _VIDEO_RATE_HZ)) if video else None
-            runner = TrialRunner(session, switch, candidates, setup, film)
-            runner.require_nodes(owns_domain=sim)
-            if sim:
-                simulated_trials(runner, log, planned)
+                simulated_trials(stage.runner, log, planned)
             else:
                 from hpt_ros.cli.evaluate_person import Conduct, PersonTrials
                 from hpt_ros.nodes.film import SceneView
 
-                scene = SceneView(session.node, views, out, References(out / "scenes", reference))
+                scene = SceneView(stage.runner.session.node, stage.views, out, References(out / "scenes", reference))
                 if show and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
                     webbrowser.open(scene.page.resolve().as_uri())
                 conduct = Conduct(bindings, cue, blinded=len(candidates) > 1, homes=home)
-                PersonTrials(runner, log, planned, conduct, scene, alive).run()
-    _conclude(out, header, log)
+                PersonTrials(stage.runner, log, planned, conduct, scene, stage.alive).run()
+    conclude(out, header, log)
+
+
+class Stage(NamedTuple):
+    """What trials run on; `alive` raises when a process has ended."""
+
+    runner: TrialRunner
+    views: CameraViews
+    alive: Callable[[], None]
+
+
+@contextmanager
+def trial_stage(
+    candidates: Sequence[Candidate],
+    contract: Embodiment,
+    setup: TrialSetup,
+    graph: Mapping[str, str] | None,
+    policy: Mapping[str, str],
+    domain: int | None,
+    log_dir: Path,
+    *,
+    video: bool,
+    module: str = POLICY_MODULE,
+) -> Iterator[Stage]:
+    """Everything that trials need, up and running.
+
+    Args:
+        graph: arguments of the simulated layout, which is brought up; None joins nodes that run.
+        policy: arguments of the policy, run by `module`.
+    """
+    from hpt_ros.nodes.film import CameraViews, Film
+    from hpt_ros.nodes.session import Session
+    from hpt_ros.nodes.trial_runner import TrialRunner
+
+    with ExitStack() as stack:
+        nodes = None if graph is None else stack.enter_context(bring_up("demo", graph, domain, log_dir))
+        domain_id = join(None if nodes else domain)
+        switch = stack.enter_context(PolicySwitch(policy, domain_id, log_dir, module))
+
+        def alive() -> None:
+            switch.check()
+            if nodes:
+                nodes.check()
+
+        session = stack.enter_context(Session(alive, domain_id=domain_id))
+        views = CameraViews(session.node, contract)
+        film = stack.enter_context(Film(views, _VIDEO_RATE_HZ)) if video else None
+        runner = TrialRunner(session, switch, candidates, setup, film)
+        runner.require_nodes(owns_domain=graph is not None)
+        yield Stage(runner, views, alive)
 
 
 def _candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Embodiment]:
@@ -153,7 +188,7 @@ def _of_task(task: str, timeout_s: float | None) -> tuple[float, str]:
     return timeout_s or chosen.time_limit_s, chosen.instruction
 
 
-def _header(candidates: Sequence[Candidate], **settings: Any) -> dict[str, Any]:
+def trials_header(candidates: Sequence[Candidate], **settings: Any) -> dict[str, Any]:
     tried = [{"path": str(c.path.resolve()), "weights_sha256": c.weights_sha256} for c in candidates]
     return {"checkpoints": tried, **settings}
 
@@ -179,7 +214,7 @@ def simulated_trials(runner: TrialRunner, log: TrialLog, planned: Sequence[Plann
         bar.update(row, completed=len(log.trials), note=f"{sum(t.score == 1.0 for t in log.trials)} succeeded")
 
 
-def _conclude(out: Path, header: dict[str, Any], log: TrialLog) -> None:
+def conclude(out: Path, header: dict[str, Any], log: TrialLog) -> None:
     evaluation = Evaluation(out, header, tuple(log.trials))
     result = write_summary(out / "summary.json", evaluation)
     for candidate in result["candidates"]:
