@@ -18,7 +18,7 @@ from hpt_ros.benchmarks.strain import Strain
 from hpt_ros.bringup.attach import require_ros
 from hpt_ros.bringup.domain import DomainLock
 from hpt_ros.bringup.environment import node_environment
-from hpt_ros.control.realtime import SHIPPED_PRIORITY, fifo_permitted, permissions
+from hpt_ros.control.realtime import SHIPPED_PRIORITY, permissions, permitted_priority
 from hpt_ros.control.tick_times import MISSED_S, UNEXPLAINED
 from hpt_ros.errors import StreamError
 
@@ -77,7 +77,7 @@ def _soak(
 
 def _realtime() -> bool:
     """Whether the commander gets the priority that the launch files ask for."""
-    return fifo_permitted() >= SHIPPED_PRIORITY
+    return permitted_priority() == SHIPPED_PRIORITY
 
 
 def _memory(watched: dict[str, Watched]) -> list[str]:

@@ -32,11 +32,13 @@ class PolicySource(Protocol):
 
 
 class CheckpointSource:
-    """A checkpoint of this package.
+    """A checkpoint of this package, acted by `runner`.
 
     Raises:
         DataError: the folder holds none, or a damaged one.
     """
+
+    runner = PolicyRunner
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,4 +49,4 @@ class CheckpointSource:
     def acting(self, **options: Any) -> PolicyRunner:
         """The network; read again for a second one."""
         checkpoint = self._loaded.pop() if self._loaded else load_checkpoint(self._folder)
-        return PolicyRunner(checkpoint, **options)
+        return self.runner(checkpoint, **options)

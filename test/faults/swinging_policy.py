@@ -10,12 +10,11 @@ import sys
 import threading
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hpt_ros.model import PolicyRunner, load_checkpoint
+from hpt_ros.model import PolicyRunner
 from hpt_ros.nodes.policy_node import PolicyNode
 from hpt_ros.nodes.policy_source import CheckpointSource
 from hpt_ros.nodes.runtime import run_node
@@ -42,12 +41,7 @@ class Swinging(PolicyRunner):
 class SwingingSource(CheckpointSource):
     """The checkpoint, swinging."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._checkpoint = folder
-
-    def acting(self, **options: Any) -> Swinging:
-        return Swinging(load_checkpoint(self._checkpoint), **options)
+    runner = Swinging
 
 
 if __name__ == "__main__":
