@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.side_by_side.lerobot import KINDS, Lerobot
+from experiments.side_by_side.lerobot_training import KINDS, Lerobot
 from experiments.side_by_side.trials import Contest, contest
 from hpt_ros.cli.output import console
 from hpt_ros.demos import Demos

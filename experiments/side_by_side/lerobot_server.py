@@ -40,6 +40,7 @@ def remember(policy: Any, batch: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serve until the client hangs up."""
+    answer, sys.stdout = sys.stdout, sys.stderr  # lerobot prints
     policy, before, after = load(sys.argv[1])
     torch.set_num_threads(int(sys.argv[2]))
 
@@ -50,13 +51,13 @@ def main() -> None:
             if name != "state":
                 pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
                 batch[f"observation.images.{name}"] = pixels
-        batch = before(batch)
+        batch = {name: value for name, value in before(batch).items() if name != "action"}  # None here
         remember(policy, batch)
         return after(policy.predict_action_chunk(batch))[0].float().numpy()
 
     with socket.create_server((wire.HOST, 0)) as listener:
-        sys.stdout.write(f"{listener.getsockname()[1]}\n")
-        sys.stdout.flush()
+        answer.write(f"{listener.getsockname()[1]}\n")
+        answer.flush()
         wire.serve(act, listener)
 
 

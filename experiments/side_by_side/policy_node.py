@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.side_by_side import wire
-from experiments.side_by_side.lerobot import FACTS, environment
+from experiments.side_by_side.lerobot_training import FACTS, environment
 from hpt_ros.control.commitment import Committed
 from hpt_ros.embodiment import embodiment_from
 from hpt_ros.errors import DataError, HptRosError

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 
 from experiments.side_by_side import wire
-from experiments.side_by_side.lerobot import FACTS
+from experiments.side_by_side.lerobot_training import FACTS
 from experiments.side_by_side.policy_node import LerobotSource, Remote
 from hpt_ros.embodiment import embodiment_to, load_embodiment
 from hpt_ros.errors import DataError, HptRosError

@@ -1,4 +1,4 @@
-"""lerobot in a virtual environment of its own: made with pip, trained by its own command."""
+"""lerobot in a virtual environment of its own: made with pip, trained by its own command. Not named lerobot.py: the server beside it imports lerobot."""
 
 from __future__ import annotations
 
