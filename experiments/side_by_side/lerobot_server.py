@@ -16,6 +16,9 @@ import torch
 import wire
 
 
+_CONNECT_S = 30.0  # a node that was killed while this loaded never comes
+
+
 def load(folder: str) -> tuple[Any, Any, Any]:
     """Policy, and what goes before and after it."""
     from lerobot.configs.policies import PreTrainedConfig
@@ -56,6 +59,7 @@ def main() -> None:
         return after(policy.predict_action_chunk(batch))[0].float().numpy()
 
     with socket.create_server((wire.HOST, 0)) as listener:
+        listener.settimeout(_CONNECT_S)
         answer.write(f"{listener.getsockname()[1]}\n")
         answer.flush()
         wire.serve(act, listener)

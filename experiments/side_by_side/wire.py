@@ -43,6 +43,7 @@ def receive(connection: socket.socket) -> dict[str, Any]:
 def serve(act: Callable[[dict[str, Any]], Any], listener: socket.socket) -> None:
     """Answer one client until it hangs up."""
     connection, _ = listener.accept()
+    connection.settimeout(None)
     with connection:
         while True:
             try:
