@@ -15,7 +15,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch
 import wire
 
-
 _CONNECT_S = 30.0  # a node that was killed while this loaded never comes
 
 
