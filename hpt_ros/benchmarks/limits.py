@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import cycle, repeat
 from multiprocessing import get_context
 from typing import Literal
 
@@ -20,8 +18,9 @@ from numpy.typing import NDArray
 from hpt_ros.benchmarks.limits_check import KINDS as LIMITS
 from hpt_ros.benchmarks.limits_check import MotionCheck
 from hpt_ros.benchmarks.limits_chunks import KINDS, MOTIONS, ChunkMaker
+from hpt_ros.benchmarks.limits_tally import Tally
 from hpt_ros.benchmarks.registry import Say
-from hpt_ros.benchmarks.report import BenchReport, Goal, percentiles_ms
+from hpt_ros.benchmarks.report import BenchReport
 from hpt_ros.control.commander import SETTLE_S, Commander
 from hpt_ros.control.limiter import UnsafeRequestError
 from hpt_ros.control.state_machine import State
@@ -33,6 +32,7 @@ Array = NDArray[np.float64]
 
 _CHUNKS, _QUICK_CHUNKS = 20_000, 600
 _SCRIPT = 60  # chunks for one engagement
+_PART = 3000  # chunks for one process at a time
 _AIMED = 0.75
 _OPEN = Workspace(
     (-1.0, 1.0), (-1.0, 1.0), (-0.2, 1.4)
@@ -67,12 +67,7 @@ class Trial:
     def __init__(self, embodiment: Embodiment, seed: int) -> None:
         self.embodiment, self.check = embodiment, MotionCheck(embodiment)
         self.rng = np.random.default_rng(seed)
-        self.accepted: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self.limits: Counter[str] = Counter()
-        self.chunks = self.ticks = 0
-        self.tick_s: list[float] = []
-        self.faults: Counter[str] = Counter()
+        self.tally = Tally()
         self._period_ns = round(1e9 / embodiment.command.rate_hz)
         self._path_q: list[Array] = []
         self._path_dq: list[Array] = []
@@ -91,8 +86,8 @@ class Trial:
             self._tick(int(self.rng.integers(1, 9) * self.embodiment.command.rate_hz / 100))
         self._tick(3)
         self._judge()
-        self.rejected.update(self._commander.rejections)
-        self.limits.update(self._commander.limit_ticks)
+        self.tally.rejected.update(self._commander.rejections)
+        self.tally.limits.update(self._commander.limit_ticks)
 
     def _engage(self) -> None:
         """Somewhere near home that the limiter accepts."""
@@ -114,7 +109,7 @@ class Trial:
         """What a person would do who wants to see more of it."""
         commander = self._commander
         if commander.state is State.FAULT:
-            self.faults[commander.reason] += 1
+            self.tally.faults[commander.reason] += 1
             commander.reset()
         try:
             if commander.state is State.HOLDING:
@@ -127,14 +122,13 @@ class Trial:
                 self._begin_path()
                 self._tick(round(SETTLE_S * 1e9 / self._period_ns) + 1)
         except HptRosError as error:
-            self.faults[error.message] += 1
+            self.tally.faults[error.message] += 1
         if commander.state is State.ENGAGING:
             commander.on_chunk(self._maker.good(self._q, self._now_ns), self._now_ns)
 
     def _offer(self, kind: str) -> None:
-        self.chunks += 1
-        taken = self._commander.on_chunk(self._maker.make(kind, self._q, self._now_ns), self._now_ns)
-        self.accepted[kind] += taken
+        self.tally.chunks += 1
+        self.tally.taken += self._commander.on_chunk(self._maker.make(kind, self._q, self._now_ns), self._now_ns)
 
     def _measure(self) -> None:
         self._commander.on_joints(self._now_ns, self._q, self._dq, self._now_ns)
@@ -145,13 +139,13 @@ class Trial:
         for _ in range(count):
             began = time.thread_time()
             output = self._commander.tick(self._now_ns)
-            self.tick_s.append(time.thread_time() - began)
-            self.ticks += 1
+            self.tally.tick_s.append(time.thread_time() - began)
+            self.tally.ticks += 1
             if output.arm and output.label:
                 self._path_q.append(output.label.position[: len(self._q)])
                 self._path_dq.append(output.label.velocity[: len(self._q)])
                 self._q, self._dq = output.arm.points[0][1], output.arm.points[0][2]
-                if self.ticks % 7 == 0:  # the whole message, down to where its brake ends
+                if self.tally.ticks % 7 == 0:  # the whole message, down to where its brake ends
                     self.check.postures_free(np.array([q for _, q, _ in output.arm.points]))
             self._now_ns += self._period_ns
             self._measure()
@@ -163,38 +157,36 @@ class Trial:
 
 
 def run(quick: bool, say: Say) -> BenchReport:
-    """Shoot at every robot, each in a process of its own."""
-    chunks = _wanted(quick)
-    each = chunks // len(robots())
-    say(f"{each} chunks each for {', '.join(robots())}")
-    rows, goals, notes = [], [], []
+    """Shoot at every robot, on every core, each part of it in a process of its own."""
+    chunks, names = _wanted(quick), list(robots())
+    each = chunks // len(names)
+    say(f"{each} chunks each for {', '.join(names)}")
+    parts = [
+        (robot, part, min(_PART, each - part * _PART))
+        for part in range(-(-each // _PART))
+        for robot in range(len(names))
+    ]
+    tallies = [Tally() for _ in names]
     with ProcessPoolExecutor(mp_context=get_context("spawn"), max_workers=len(os.sched_getaffinity(0))) as pool:
-        for row, its_goals, its_notes in pool.map(_shoot, range(len(robots())), repeat(each)):
-            say(f"{row['robot']}: {row['ticks']} ticks, {row['passed']} limits passed")
-            rows.append(row)
-            goals += its_goals
-            notes += its_notes
+        for (robot, *_), tally in zip(parts, pool.map(_shoot, *zip(*parts, strict=True)), strict=True):
+            whole = tallies[robot]
+            whole.add(tally)
+            say(f"{names[robot]}: {whole.chunks} chunks, {whole.ticks} ticks, {whole.passed.total()} limits passed")
+    rows, goals, notes = [], [], []
+    for name, tally in zip(names, tallies, strict=True):
+        rows.append(tally.row(name))
+        goals += tally.goals(name)
+        notes += tally.notes(name)
     notes.append("tick times are processor time of one thread, of the whole commander without ROS")
     return BenchReport("limits", {"chunks": chunks, "limits": list(LIMITS)}, rows, goals=goals, notes=notes)
 
 
-def _shoot(number: int, chunks: int) -> tuple[dict[str, object], list[Goal], list[str]]:
-    """The row, goals and notes of one robot, which is also the seed."""
-    name, embodiment = list(robots().items())[number]
-    trial = Trial(embodiment, number)
-    for aim in cycle(MOTIONS[2 * number :] + MOTIONS[: 2 * number]):
-        if trial.chunks >= chunks:
-            break
-        trial.script(_SCRIPT, aim)
-    found = {kind: count for kind, count in trial.check.passed.items() if count}
-    goals = [
-        Goal(f"{name}: limits passed", float(sum(found.values())), 0.0),
-        Goal(f"{name}: faults", float(trial.faults.total()), 0.0),
-    ]
-    notes = [f"{name}: passed {found}"] if found else []
-    notes += [f"{name}: {reason} ({count} times)" for reason, count in trial.faults.items()]
-    notes.append(f"{name}: refused {dict(trial.rejected)}; limited by {dict(trial.limits)}")
-    return _row(name, trial), goals, notes
+def _shoot(robot: int, part: int, chunks: int) -> Tally:
+    """One part of what is shot at one robot; both numbers are the seed, and say which motions come first."""
+    trial, first = Trial(list(robots().values())[robot], robot + part * len(robots())), 2 * robot + part
+    for number in range(first, first + -(-chunks // _SCRIPT)):
+        trial.script(_SCRIPT, MOTIONS[number % len(MOTIONS)])
+    return trial.tally.judged(trial.check)
 
 
 def _wanted(quick: bool) -> int:
@@ -204,18 +196,3 @@ def _wanted(quick: bool) -> int:
     if not text.isdecimal() or int(text) < len(robots()):
         raise ConfigError("HPT_ROS_CHUNKS", text, f"a whole number, at least {len(robots())}")
     return int(text)
-
-
-def _row(name: str, trial: Trial) -> dict[str, object]:
-    used, times = trial.check.used, percentiles_ms(trial.tick_s)
-    return {
-        "robot": name,
-        "chunks": trial.chunks,
-        "taken": trial.accepted.total(),
-        "ticks": trial.ticks,
-        **{f"{kind}": used[kind] for kind in ("velocity", "acceleration", "jerk")},
-        **{f"{kind} left mm": used[kind] * 1e3 for kind in ("workspace", "table", "self-collision")},
-        "passed": sum(trial.check.passed.values()),
-        "tick p50 ms": times["p50_ms"],
-        "tick p99 ms": times["p99_ms"],
-    }

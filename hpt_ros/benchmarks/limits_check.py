@@ -13,6 +13,7 @@ Array = NDArray[np.float64]
 
 _ROUNDING = 1e-4  # relative, of rates that are differences of positions
 KINDS = ("position", "velocity", "acceleration", "jerk", "workspace", "table", "self-collision", "start", "finite")
+SHARES = KINDS[:4]  # of these a share is used; of `KINDS[4:7]` room is left
 
 
 class MotionCheck:
@@ -31,7 +32,7 @@ class MotionCheck:
         self._jerk = safety.jerk_fraction * np.array(table.jerk)
         self._safety = safety
         self.passed = dict.fromkeys(KINDS, 0)
-        self.used = dict.fromkeys(KINDS[:4], 0.0) | dict.fromkeys(KINDS[4:7], np.inf)
+        self.used = dict.fromkeys(SHARES, 0.0) | dict.fromkeys(KINDS[4:7], np.inf)
         self.postures = 0
 
     def motion(self, q: Array, dq: Array, start: Array) -> None:
