@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 
 from hpt_ros.benchmarks.processes import Watched, process, require_alive
 from hpt_ros.benchmarks.record_load import embodiment, number_of
+from hpt_ros.benchmarks.record_plain import lost
 from hpt_ros.benchmarks.registry import Say
 from hpt_ros.benchmarks.report import BenchReport, Goal
 from hpt_ros.bringup.attach import require_ros
@@ -33,12 +35,14 @@ MEMORY_GOAL_MB = 32.0  # half of what may wait for the disk
 _LOAD_BYTES_PER_S = 60e6
 _SPARE_BYTES = 5e9
 _SETTLE_S = 1.0
-_RECORDER = "recorder"
+_PLAIN_SHARE, _PLAIN_S = 0.25, 60.0  # of the time, but no longer
+_PLAIN_START_S = 3.0
+_RECORDER, _PLAIN = "recorder", "plain recorder"
 _LOADS = ("robot", "cameras")
 
 
 def run(quick: bool, say: Say) -> BenchReport:
-    """Record for 10 minutes (quick: 20 s) what two publishing processes send, and count.
+    """Record for 10 minutes (quick: 20 s) what two publishing processes send, and count. Before it a plain recorder does.
 
     Raises:
         MissingDependencyError: no ROS 2.
@@ -46,7 +50,8 @@ def run(quick: bool, say: Say) -> BenchReport:
     """
     require_ros()
     seconds = QUICK_S if quick else FULL_S
-    need = seconds * _LOAD_BYTES_PER_S + _SPARE_BYTES
+    plain_s = min(_PLAIN_SHARE * seconds, _PLAIN_S)
+    need = max(seconds, plain_s + _PLAIN_START_S) * _LOAD_BYTES_PER_S + _SPARE_BYTES
     free = shutil.disk_usage(Path.cwd()).free
     if free < need:
         raise DataError(
@@ -54,21 +59,24 @@ def run(quick: bool, say: Say) -> BenchReport:
         )
     with tempfile.TemporaryDirectory(prefix=".bench_record_", dir=Path.cwd()) as folder, DomainLock.any_free() as lock:
         os.environ.update(node_environment(lock.domain_id, Path(folder)))
-        return _measure(Path(folder), lock.domain_id, seconds, say)
+        return _measure(Path(folder), lock.domain_id, seconds, plain_s, say)
 
 
-def _measure(folder: Path, domain_id: int, seconds: float, say: Say) -> BenchReport:
+def _measure(folder: Path, domain_id: int, seconds: float, plain_s: float, say: Say) -> BenchReport:
     from hpt_ros.nodes.session import Session
 
     robot = folder / "bench.yaml"
     robot.write_text(yaml.safe_dump(embodiment_to(embodiment())))
     parameters = ["--ros-args", "-p", f"embodiment:={robot}", "-p", f"bags_dir:={folder / 'bags'}"]
     with (
+        ExitStack() as stack,
         process("hpt_ros.benchmarks.record_load", "robot") as arm,
         process("hpt_ros.benchmarks.record_load", "cameras") as cameras,
-        process("hpt_ros.nodes.recorder_node", *parameters) as recorder,
     ):
-        watched = dict(zip((*_LOADS, _RECORDER), map(Watched, (arm, cameras, recorder)), strict=True))
+        watched = dict(zip(_LOADS, map(Watched, (arm, cameras)), strict=True))
+        plain = _plain(folder / "plain", watched, plain_s, say)
+        recorder = stack.enter_context(process("hpt_ros.nodes.recorder_node", *parameters))
+        watched[_RECORDER] = Watched(recorder)
         with Session(lambda: require_alive(watched), domain_id) as session:
             session.wait_for("every stream", lambda: _flows(session), 30.0)
             session.insist(lambda: session.start_episode("bench", "", "bench"))
@@ -80,7 +88,23 @@ def _measure(folder: Path, domain_id: int, seconds: float, say: Say) -> BenchRep
         size = sum(path.stat().st_size for path in bag.iterdir())
         say(f"reading {size / 1e9:.2f} GB back")
         streams = [_stream_row(topic, count, *found) for topic, count, found in _compare(bag, published)]
-    return _report(seconds, size, [w.row(name) for name, w in watched.items()], streams)
+    return _report(seconds, size, [plain, *(w.row(name) for name, w in watched.items())], streams)
+
+
+def _plain(bag: Path, loads: dict[str, Watched], seconds: float, say: Say) -> dict[str, Any]:
+    """What the obvious recorder costs for the same load, and what it loses."""
+    say(f"a plain recorder for {seconds:g} s")
+    with process("hpt_ros.benchmarks.record_plain", str(bag)) as child:
+        watched = Watched(child)
+        time.sleep(_PLAIN_START_S)
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            require_alive(loads | {_PLAIN: watched})
+            watched.sample()
+            time.sleep(min(1.0, seconds / 5))
+    row = watched.row(_PLAIN) | {"lost": lost(bag)}
+    shutil.rmtree(bag)
+    return row
 
 
 def _flows(session: Any) -> bool:
@@ -157,17 +181,24 @@ def _stream_row(topic: str, published: int, recorded: int, disorder: int, facts:
 
 def _report(seconds: float, size: int, processes: list[dict[str, Any]], streams: list[dict[str, Any]]) -> BenchReport:
     recorder = next(row for row in processes if row["what"] == _RECORDER)
-    lost = sum(abs(row["lost"]) + row["out_of_order"] for row in streams)
+    plain = next(row for row in processes if row["what"] == _PLAIN)
+    missing = sum(abs(row["lost"]) + row["out_of_order"] for row in streams)
     return BenchReport(
         name="record",
-        settings={"seconds": seconds, "bag_bytes": size, "mb_per_s": round(size / seconds / 1e6, 1)},
+        settings={
+            "seconds": seconds,
+            "bag_bytes": size,
+            "mb_per_s": round(size / seconds / 1e6, 1),
+            "processor time, plain / ours": round(plain["cpu_percent"] / max(recorder["cpu_percent"], 0.1), 2),
+        },
         rows=[*processes, *streams],
         goals=[
-            Goal("messages lost or out of order", lost, 0),
+            Goal("messages lost or out of order", missing, 0),
             Goal("recorder, % of one core", recorder["cpu_percent"], CPU_GOAL_PERCENT),
             Goal("growth of the recorder's memory after warm-up, MB", recorder["growth_mb"], MEMORY_GOAL_MB),
         ],
         notes=[
+            "plain recorder: raw subscriptions, rclpy's executor and the writer of rosbags; lost: numbers missing in its bag",
             "published counts begin with the first recorded message; the last published one must be in the bag",
             "processor time is that of the process (user and system); writing pages out is the kernel's and not in it",
         ],
