@@ -20,7 +20,7 @@ from hpt_ros.embodiment import embodiment_to, load_embodiment
 from hpt_ros.errors import BusyError, HptRosError
 from hpt_ros.training.config import load_finetune_config
 
-WANDER = 1.0  # demonstrations stray and come back: they show how to correct
+DISTURBANCE = 1.0  # the arm is pushed about and comes back: demonstrations show how to correct
 
 
 class Stages:
@@ -56,7 +56,18 @@ class Stages:
         bags = self.out / "bags" / cell.recording
         most = max(c.demos for c in self.plan.cells if c.recording == cell.recording)
         if len(committed(bags / cell.task)) < most:
-            options = ["--task", cell.task, "--episodes", most, "--bags", bags, "--wander", WANDER, "--timeout-s", 20]
+            options = [
+                "--task",
+                cell.task,
+                "--episodes",
+                most,
+                "--bags",
+                bags,
+                "--disturbance",
+                DISTURBANCE,
+                "--timeout-s",
+                20,
+            ]
             self._hpt("record", "--sim", *options, "--embodiment", self._embodiment(cell))
         return committed(bags / cell.task)[: cell.demos]
 

@@ -103,7 +103,7 @@ def namespace_of(values: Mapping[str, Value]) -> str:
 _SIM = Process(
     "sim_node",
     "hpt_ros.sim.sim_node",
-    {"embodiment": "embodiment", "task": "task", "seed": "seed", "speed": "speed", "variation": "variation"},
+    {name: name for name in ("embodiment", "task", "seed", "speed", "variation", "disturbance")},
 )
 _STANDIN = Process(
     "standin_node",
@@ -162,9 +162,7 @@ _BUTTONS = Process(
     {"joy_topic": "joy_topic", "task": "task", "instruction": "instruction", "operator": "operator"},
     when="joy_topic",
 )
-_EXPERT = Process(
-    "expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment", "wander": "wander"}, when="expert"
-)
+_EXPERT = Process("expert_node", "hpt_ros.sim.expert_node", {"embodiment": "embodiment"}, when="expert")
 
 _TELEOP = Process(
     "teleop_node", "hpt_ros.nodes.teleop_node", {"embodiment": "embodiment", "device": "device", "rate_hz": "rate_hz"}
@@ -175,6 +173,7 @@ _VIEWER = Process("viewer_node", "hpt_ros.sim.viewer_node", {"embodiment": "embo
 _TASK = Argument("task", "task of the simulated scene: reach, lift or push", "reach")
 _SEED = Argument("seed", "seed of the first scene", "0")
 _SPEED = Argument("speed", "simulated seconds per second; other than 1.0 publishes /clock", "1.0")
+_DISTURBANCE = Argument("disturbance", "how far the arm is pushed about as it moves; 1.0: by 0.03 rad", "0.0")
 _VARIATION = Argument("variation", "what the cameras see otherwise: none, dim, bright, camera, cube, table", "none")
 _SIM_EMBODIMENT = Argument("embodiment", "preset name or YAML file of the robot set-up", "sim_panda")
 _EMBODIMENT = Argument("embodiment", "preset name (panda, fr3, sim_panda) or YAML file of the robot set-up", "panda")
@@ -209,7 +208,9 @@ POLICY_ALONE = Layout(
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED, _VARIATION), (_SIM,)),
+        Layout(
+            "sim", "the simulated Panda", (_SIM_EMBODIMENT, _TASK, _SEED, _SPEED, _VARIATION, _DISTURBANCE), (_SIM,)
+        ),
         Layout("viewer", "a window on a simulated Panda that runs already", (_SIM_EMBODIMENT,), (_VIEWER,)),
         Layout(
             "policy",
@@ -280,7 +281,7 @@ LAYOUTS = {
                 Argument("checkpoint", "folder of a trained checkpoint; empty: no policy", ""),
                 Argument("bags_dir", "folder that episodes are written below; empty: no recorder", ""),
                 Argument("expert", "true: the scripted expert takes the teleoperator's place", "false"),
-                Argument("wander", "how far the expert's motions stray and come back; 1.0: by 3 cm", "0.0"),
+                _DISTURBANCE,
                 *_REALTIME,
                 _THREADS,
                 _INSTRUCTION,

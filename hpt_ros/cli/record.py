@@ -41,9 +41,11 @@ def record(
     embodiment: Annotated[str, typer.Option(help="Robot set-up of the simulated Panda.")] = "sim_panda",
     seed: Annotated[int, typer.Option(help="First seed of the simulated scenes, which are spread evenly.")] = 0,
     timeout_s: Annotated[float, typer.Option(help="Longest simulated episode.")] = 15.0,
-    wander: Annotated[
+    disturbance: Annotated[
         float,
-        typer.Option(help="How far the expert's motions stray and come back; 1.0: by 3 cm. Policies learn to correct."),
+        typer.Option(
+            help="How far the simulated arm is pushed about as it moves; 1.0: by 0.03 rad. Policies learn to correct."
+        ),
     ] = 0.0,
     by_hand: Annotated[
         bool, typer.Option("--by-hand", help="With --sim: a person demonstrates; each start begins a new scene.")
@@ -79,7 +81,7 @@ def record(
         "seed": str(seed),
         "bags_dir": str(bags),
         "expert": str(scripted).lower(),
-        "wander": str(wander),
+        "disturbance": str(disturbance),
         "embodiment": embodiment,
     }
     with ExitStack() as stack:

@@ -22,11 +22,9 @@ Array = NDArray[np.float64]
 
 SPEED_M_S = 0.25
 TURN_RAD_S = 1.0
-WANDER_M, WANDER_RAD = 0.03, 0.15  # standard deviations of what a wandering motion strays by
 RAMP_S = 0.5  # of every motion, to full speed and back to rest
 LIMIT_FRACTION = 0.35  # below what the commander's limiter allows, so that it changes nothing
 _GRID_S = 0.01
-_WANDER = np.array([WANDER_M] * 3 + [0.3 * WANDER_RAD] * 2 + [WANDER_RAD])  # a hand tilts less than it turns
 _POSTURE_GAIN_1_S = 1.0
 _ABOVE_M, _GRASP_M, _RAISED_M = 0.12, 0.02, 0.20  # heights of the TCP over the table
 _GRIP_S = 0.6
@@ -47,17 +45,13 @@ class Sight:
 
 @dataclass(frozen=True)
 class Leg:
-    """Move the tool (pointing down) to a place and a yaw, then wait; the width is commanded when the leg begins.
-
-    `leeway`: how far the way may stray, as a part of WANDER_M.
-    """
+    """Move the tool (pointing down) to a place and a yaw, then wait; the width is commanded when the leg begins."""
 
     tcp_m: Array
     yaw_rad: float
     width_m: float
     speed_m_s: float = SPEED_M_S
     wait_s: float = 0.0
-    leeway: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,20 +85,8 @@ def sight(cube_m: ArrayLike, cube_wxyz: ArrayLike, goal_m: ArrayLike) -> Sight:
     return Sight(np.asarray(cube_m, dtype=float), yaw, np.asarray(goal_m, dtype=float))
 
 
-def plan(
-    task: str,
-    q: ArrayLike,
-    seen: Sight,
-    limits: str = "fer",
-    tool_m: float = 0.0,
-    wander: float = 0.0,
-    seed: int = 0,
-) -> Plan:
+def plan(task: str, q: ArrayLike, seen: Sight, limits: str = "fer", tool_m: float = 0.0) -> Plan:
     """Plan the whole task from the measured joint angles `q` (7,) [rad], with a tool that is longer by `tool_m`.
-
-    With `wander` above 0 each motion strays from its straight line and comes back to it before it ends, each time another
-    way, drawn by `seed`; 1.0 strays by WANDER_M. Such demonstrations show how to correct what a policy does wrong.
-    Source of the idea: M. Laskey et al., "DART: Noise Injection for Robust Imitation Learning", CoRL 2017.
 
     Raises:
         ConfigError: no such task.
@@ -112,8 +94,7 @@ def plan(
     start = np.asarray(q, dtype=float)
     longer = np.array([0.0, 0.0, tool_m])  # the tool points down all the time
     path = [replace(leg, tcp_m=leg.tcp_m + longer) for leg in legs(task, seen)]
-    rng = np.random.default_rng(seed) if wander > 0 else None
-    return _within_limits(_follow(start, path, rng, wander), limits)
+    return _within_limits(_follow(start, path), limits)
 
 
 def legs(task: str, seen: Sight) -> list[Leg]:
@@ -131,8 +112,8 @@ def _lift_legs(seen: Sight) -> list[Leg]:
     above, grasp, raised = (np.array([x, y, z]) for z in (_ABOVE_M, _GRASP_M, _RAISED_M))
     return [
         Leg(above, yaw, MAX_WIDTH_M),
-        Leg(grasp, yaw, MAX_WIDTH_M, leeway=0.4),
-        Leg(grasp, yaw, 0.0, wait_s=_GRIP_S, leeway=0.0),
+        Leg(grasp, yaw, MAX_WIDTH_M),
+        Leg(grasp, yaw, 0.0, wait_s=_GRIP_S),
         Leg(raised, yaw, 0.0),
     ]
 
@@ -146,8 +127,8 @@ def _push_legs(seen: Sight) -> list[Leg]:
     end = seen.goal_m * level - ahead * _CONTACT_M
     return [
         Leg(behind + [0, 0, _ABOVE_M], yaw, _FORK_WIDTH_M),
-        Leg(behind + [0, 0, _GRASP_M], yaw, _FORK_WIDTH_M, leeway=0.4),
-        Leg(end + [0, 0, _GRASP_M], yaw, _FORK_WIDTH_M, _PUSH_SPEED_M_S, leeway=0.0),
+        Leg(behind + [0, 0, _GRASP_M], yaw, _FORK_WIDTH_M),
+        Leg(end + [0, 0, _GRASP_M], yaw, _FORK_WIDTH_M, _PUSH_SPEED_M_S),
     ]
 
 
@@ -163,16 +144,14 @@ def _nearest(angle_rad: float, symmetry_rad: float) -> float:
     return angle_rad - symmetry_rad * round(angle_rad / symmetry_rad)
 
 
-def _follow(q: Array, path: Sequence[Leg], rng: np.random.Generator | None, wander: float) -> Plan:
+def _follow(q: Array, path: Sequence[Leg]) -> Plan:
     """Integrate differential inverse kinematics along the legs, on the desired state, never on the measured one."""
     targets = [np.append(q, path[0].width_m)]
     for leg in path:
         begin = forward(q)
         end = _tool_down(leg.tcp_m, leg.yaw_rad)
-        stray = np.zeros(6) if rng is None else rng.normal(0.0, wander * leg.leeway, 6) * _WANDER
         for progress, pace in _profile(begin, end, leg.speed_m_s):
-            way = _astray(_between(begin, end, progress), stray, progress)
-            step = pose_error(forward(q), way) / _GRID_S
+            step = pose_error(forward(q), _between(begin, end, progress)) / _GRID_S
             posture = _POSTURE_GAIN_1_S * pace * (np.asarray(READY_RAD) - q)
             q = q + _GRID_S * differential_ik(q, step, posture=posture)
             targets.append(np.append(q, leg.width_m))
@@ -212,15 +191,6 @@ def _between(begin: Array, end: Array, progress: float) -> Array:
     pose[:3, 3] = begin[:3, 3] + twist[:3]
     pose[:3, :3] = matrix_of_vector(twist[3:]) @ begin[:3, :3]
     return pose
-
-
-def _astray(pose: Array, stray: Array, progress: float) -> Array:
-    """`pose` moved by a part of `stray` (translation [m], rotation vector [rad]): most of it early, none at both ends."""
-    share = math.sin(math.pi * progress**0.6) ** 2
-    moved: Array = pose.copy()
-    moved[:3, 3] += share * stray[:3]
-    moved[:3, :3] = matrix_of_vector(share * stray[3:]) @ pose[:3, :3]
-    return moved
 
 
 def _tool_down(tcp_m: Array, yaw_rad: float) -> Array:

@@ -30,13 +30,12 @@ class NotReadyError(HptRosError):
 class ExpertNode(HptNode):
     """Parameters and wiring: SimStatus and joint states -> plan -> /hpt_ros/action_chunk, between /start and /stop.
 
-    Parameters: embodiment, wander (how far its motions stray, see `plan`).
+    Parameters: embodiment.
     """
 
     def __init__(self) -> None:
         super().__init__("expert_node")
         self.embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
-        self._wander = float(self.declare_parameter("wander", 0.0).value)
         gripper = self.embodiment.gripper
         check(gripper is not None, "gripper", None, "a gripper: the expert's last column is its width")
         self._status: Any = None
@@ -62,10 +61,7 @@ class ExpertNode(HptNode):
     def _on_start(self, _: Any, response: Any) -> Any:
         try:
             status = self._seen()
-            limits = self.embodiment.safety.limits
-            self._plan = plan(
-                status.task, self._measured(), _sight(status), limits, wander=self._wander, seed=status.seed
-            )
+            self._plan = plan(status.task, self._measured(), _sight(status), self.embodiment.safety.limits)
         except HptRosError as error:
             response.success, response.message = False, str(error)
             return response

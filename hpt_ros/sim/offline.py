@@ -51,6 +51,7 @@ class OfflineScene:
         images: without them no graphics library is needed, and samples carry none.
         variant: another robot than the usual one.
         variation: name of a change of what the cameras see.
+        disturbance: how far the arm is pushed about while it moves, see `Disturbance`.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class OfflineScene:
         images: bool = True,
         variant: Variant | None = None,
         variation: str = "none",
+        disturbance: float = 0.0,
     ) -> None:
         self.embodiment = embodiment or load_embodiment("sim_panda")
         self._variant = variant or Variant()
-        self.world = World(task, home_rad=self.embodiment.home_rad, change=variant, variation=variation)
+        home_rad = self.embodiment.home_rad
+        self.world = World(task, 0, home_rad, change=variant, variation=variation, disturbance=disturbance)
         self._joint_rows = JointRows(self.embodiment)
         self._cameras = [camera.name for camera in self.embodiment.cameras]
         self._renderer = Renderer(self.world.model, size_px) if images else None
@@ -82,15 +85,12 @@ class OfflineScene:
         if self._renderer:
             self._renderer.close()
 
-    def run_expert(self, seed: int, wander: float = 0.0) -> Iterator[Sample]:
-        """The scripted expert's demonstration from the start of `seed`, a sample per policy period, until success or the time limit.
-
-        `wander`: as in `plan`.
-        """
+    def run_expert(self, seed: int) -> Iterator[Sample]:
+        """The scripted expert's demonstration from the start of `seed`, a sample per policy period, until success or the time limit."""
         world = self.world
         world.reset(seed=seed)
         seen = self._variant.seen_from_base(sight(world.cube_m, world.cube_wxyz, world.goal_m))
-        motion = plan(world.task.name, world.q, seen, tool_m=self._variant.tool_m, wander=wander, seed=seed)
+        motion = plan(world.task.name, world.q, seen, tool_m=self._variant.tool_m)
         target = motion.sample(0.0)[0]
         while not self._over():
             yield Sample(world.elapsed_s, world.state, self._images(), target.astype(np.float32))

@@ -41,7 +41,7 @@ class SimNode(HptNode):
 
     Parameters: embodiment, task, seed, variation (of what the cameras see), speed (simulated seconds per second; other
     than 1.0 publishes /clock),
-    image_height, image_width [px], camera_rate_hz (0: as the embodiment expects).
+    disturbance (how far the arm is pushed about while it moves), image_height, image_width [px], camera_rate_hz (0: as the embodiment expects).
     """
 
     def __init__(self, name: str = "sim_node") -> None:
@@ -49,12 +49,15 @@ class SimNode(HptNode):
         self.embodiment = load_embodiment(self.declare_parameter("embodiment", "sim_panda").value)
         speed = self._number("speed", 1.0)
         check(0.01 <= speed <= 100, "speed", speed, "0.01 to 100")
+        disturbance = self._number("disturbance", 0.0)
+        check(0 <= disturbance <= 3, "disturbance", disturbance, "0 to 3")
         size_px = (self._pixels("image_height", DEFAULT_SIZE_PX[0]), self._pixels("image_width", DEFAULT_SIZE_PX[1]))
         world = World(
             self.declare_parameter("task", "reach").value,
             self.declare_parameter("seed", 0).value,
             self.embodiment.home_rad,
             variation=self.declare_parameter("variation", "none").value,
+            disturbance=disturbance,
         )
         self._driver = Driver(
             world, self.embodiment.joints.names, lambda: int(self.get_clock().now().nanoseconds), speed

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpt_ros.errors import HptRosError
+from hpt_ros.sim.disturbance import Disturbance
 from hpt_ros.sim.scene import Change, goal_position, indices, load_model, mujoco
 from hpt_ros.sim.tasks import HOLD_S, MAX_WIDTH_M, READY_RAD, Array, View, task_named
 from hpt_ros.sim.variation import variation_named
 
 WIDTH_SPEED_M_S = 0.1  # of the hand's own position control
+_MOVES_NS = 50_000_000  # after its last change of target the arm counts as told to move
+_GRIPS_M = 0.01
 _CHECK_PERIOD_NS = 20_000_000  # of success and of the solver's health
 _BROKEN = [  # MuJoCo warns, puts zeros in their place and goes on
     int(kind)
@@ -47,6 +50,7 @@ class World:
         home_rad: joint angles (7,) that the randomised starts lie around.
         change: what of the scene differs from the usual one.
         variation: name of a change of what the cameras see.
+        disturbance: how far the arm is pushed about while it moves with an open hand, see `Disturbance`.
 
     Raises:
         ConfigError: no such task or variation.
@@ -60,7 +64,9 @@ class World:
         timestep_s: float = 0.001,
         change: Change | None = None,
         variation: str = "none",
+        disturbance: float = 0.0,
     ) -> None:
+        self._disturbed_by = disturbance
         self.model = load_model(timestep_s, change)
         variation_named(variation).apply(self.model)
         self._data = mujoco.MjData(self.model)
@@ -90,7 +96,9 @@ class World:
         self._mark = start.mark_m
         data.mocap_pos[at.goal] = goal_position(start.mark_m)
         mujoco.mj_forward(self.model, data)
+        self._arm_target, self._moved_ns = q, self.time_ns - _MOVES_NS
         self.set_arm_target(q)
+        self._disturbance = Disturbance(self._disturbed_by, len(q), seed) if self._disturbed_by else None
         self._width_target = self._width_reference = MAX_WIDTH_M
         self.seed, self.episode = seed, self.episode + 1
         self._start_ns, self._held_ns, self._checked_ns = self.time_ns, 0, self.time_ns
@@ -98,6 +106,8 @@ class World:
 
     def set_arm_target(self, q: ArrayLike, dq: ArrayLike = 0.0) -> None:
         """Joint positions (7,) [rad] and velocities [rad/s] that the servos follow from the next step on."""
+        if not np.array_equal(q, self._arm_target):
+            self._arm_target, self._moved_ns = np.array(q, dtype=float), self.time_ns
         self._data.ctrl[self._at.arm_position] = q
         self._data.ctrl[self._at.arm_velocity] = dq
 
@@ -114,6 +124,10 @@ class World:
         reach = WIDTH_SPEED_M_S * self.timestep_ns * 1e-9
         self._width_reference += min(max(self._width_target - self._width_reference, -reach), reach)
         self._data.ctrl[self._at.width] = self._width_reference
+        if self._disturbance:
+            moving = self.time_ns - self._moved_ns < _MOVES_NS and self._width_target > _GRIPS_M
+            offset = self._disturbance.step(self.timestep_ns * 1e-9, moving, float(self.tcp_m[2]))
+            self._data.ctrl[self._at.arm_position] = self._arm_target + offset
         mujoco.mj_step(self.model, self._data)
         self.time_ns += self.timestep_ns
         if self.time_ns - self._checked_ns >= _CHECK_PERIOD_NS:

@@ -75,20 +75,3 @@ def test_expert_succeeds(task: str) -> None:
             assert samples[0].time_s == 0.0
             assert samples[-1].time_s < TASKS[task].time_limit_s
             np.testing.assert_allclose(samples[0].target[:7], samples[0].state[:7], atol=1e-6)
-
-
-@pytest.mark.parametrize("task", ["lift", "push"])
-def test_a_wandering_expert_strays_comes_back_and_succeeds(task: str) -> None:
-    world, straight = plan_for(task, 5)
-    seen = sight(world.cube_m, world.cube_wxyz, world.goal_m)
-    wandering = plan(task, world.q, seen, wander=1.0, seed=5)
-    np.testing.assert_allclose(wandering.targets[-1], straight.targets[-1], atol=0.02)
-    ends = np.linspace(0.0, 1.0, 200)
-    paths = [motion.sample(ends * motion.duration_s)[:, :7] for motion in (straight, wandering)]
-    tools = [np.array([forward(q)[:3, 3] for q in path]) for path in paths]
-    nearest = np.linalg.norm(tools[1][:, None] - tools[0][None], axis=2).min(axis=1)
-    assert 0.005 < nearest.max() < 0.12
-    assert plan(task, world.q, seen, wander=1.0, seed=6).targets.tobytes() != wandering.targets.tobytes()
-    with OfflineScene(task, images=False) as scene:
-        list(scene.run_expert(5, wander=1.0))
-        assert scene.world.success
