@@ -123,8 +123,8 @@ class FinetuneConfig:
 
     `freeze` keeps the trunk as it was loaded: `none` or `all` of it, or its first so many blocks. `cache_features`:
     compute what a frozen image encoder gives once and keep it beside the demonstrations. The state that an interrupted run
-    goes on from is written every `state_every_s`. `interventions`: whether windows whose next command a person gave while a
-    policy ran are learnt from like others, not at all, or alone.
+    goes on from is written after the first step and every `state_every_s`. `interventions`: whether windows whose next
+    command a person gave while a policy ran are learnt from like others, not at all, or alone.
     """
 
     policy: PolicyConfig

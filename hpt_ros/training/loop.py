@@ -141,7 +141,8 @@ class _Run:
         self._first = self._track.step
         self._began_s = time.monotonic()
         self._earlier_s = self._track.elapsed_s
-        self._stored_s = self._began_s
+        # the first state at once: from then on another setting or other data cannot take the place of this run unasked
+        self._stored_s = self._began_s if folder.saved is not None else -math.inf
         self._seconds: dict[str, float] = {}
 
     def run(self) -> Outcome:

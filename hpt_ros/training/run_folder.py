@@ -82,10 +82,10 @@ class RunFolder:
             self.path.rename(self.out)
             (self.out / STATE).unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)
-        elif any(self.path.iterdir()):
-            log.warning("the run did not end well; what it had saved is in %s", self.path)
-        else:
+        elif not any(self.path.iterdir()):
             self.path.rmdir()
+        elif self._metrics is not None:  # otherwise it was refused before it began
+            log.warning("the run did not end well; what it had saved is in %s", self.path)
         os.close(self._lock)
 
     def agreed(self, due: bool) -> bool:

@@ -127,6 +127,21 @@ def test_another_setting_seed_or_data_is_refused_with_the_difference(
     assert interrupted.is_dir()
 
 
+def test_a_run_that_has_just_begun_is_not_given_up_for_another(
+    everything: FinetuneConfig, folder: Path, tmp_path: Path
+) -> None:
+    def interrupt(report: StepReport) -> None:
+        if report.step == 2:
+            raise KeyboardInterrupt
+
+    config = replace(everything, state_every_s=1e9)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(config, [folder], tmp_path / "run", progress=interrupt)
+    assert stored_step(tmp_path / "run") == 1
+    with pytest.raises(ResumeError, match="batch_size: then 16, now 8"):
+        finetune(replace(config, batch_size=8), [folder], tmp_path / "run")
+
+
 def test_a_damaged_state_is_refused(everything: FinetuneConfig, folder: Path, interrupted: Path) -> None:
     state = interrupted.with_name("run.partial") / STATE
     state.write_bytes(state.read_bytes()[:-50])
