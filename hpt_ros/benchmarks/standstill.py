@@ -16,7 +16,7 @@ from typing import Any
 
 from hpt_ros.benchmarks.processes import process
 from hpt_ros.control.realtime import HIGHEST_PRIORITY, fifo_permitted
-from hpt_ros.control.tick_times import HOST, UNEXPLAINED
+from hpt_ros.control.tick_times import HOST, MAIN_WORK, UNEXPLAINED
 
 _PERIOD_S = 0.002
 _STANDSTILL_S = 0.004
@@ -47,15 +47,19 @@ def standstills(folder: Path) -> list[Span]:
 
 
 def explain(times: dict[str, Any], spans: Iterable[Span]) -> None:
-    """Put misses without a cause down to a processor that stood still for most of the time. `times`: `TickTimes.to_mapping`."""
+    """Put misses without a sure cause down to a processor that stood still for what the known causes leave of most of the time.
+
+    `times`: `TickTimes.to_mapping`.
+    """
     known = list(spans)
     for miss in times["worst"]:
         end_s, begin_s = miss["at_s"], miss["at_s"] - miss["late_s"]
         still_s = sum(max(0.0, min(end_s, until_s) - max(begin_s, from_s)) for from_s, until_s in known)
-        if miss["cause"] == UNEXPLAINED and still_s >= miss["late_s"] / 2:
-            miss["cause"] = HOST
+        known_s = miss["waited_s"] + miss["worked_s"] + miss["main_waited_s"]
+        if miss["cause"] in (UNEXPLAINED, MAIN_WORK) and still_s and still_s + known_s >= miss["late_s"] / 2:
+            times["missed"][miss["cause"]] -= 1
             times["missed"][HOST] = times["missed"].get(HOST, 0) + 1
-            times["missed"][UNEXPLAINED] -= 1
+            miss["cause"] = HOST
 
 
 def main() -> None:

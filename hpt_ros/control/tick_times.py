@@ -18,6 +18,7 @@ MISSED_S = 0.010
 PROCESSOR = "waited for a processor"
 OWN_WORK = "own work"
 INTERPRETER = "the main thread waited for a processor"
+MAIN_WORK = "the main thread held the interpreter"
 HOST = "the machine's host or kernel stopped a processor"
 UNEXPLAINED = "unexplained"
 _BIN_S = 1e-5
@@ -29,7 +30,8 @@ _CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True, order=True)
 class Miss:
     """A missed deadline: by how much [s], when (Unix time); for how long the thread waited for a processor, worked, the
-    main thread (which may hold the interpreter meanwhile) waited for a processor, and the host took processors away [s].
+    main thread (which may hold the interpreter meanwhile) waited for a processor and worked, and the host took processors
+    away [s].
     """
 
     late_s: float
@@ -37,6 +39,7 @@ class Miss:
     waited_s: float
     worked_s: float
     main_waited_s: float
+    main_worked_s: float
     stolen_s: float
     cause: str
 
@@ -70,7 +73,7 @@ class Histogram:
 
 
 class Use(NamedTuple):
-    """Since the thread began [s]: processor time, time spent waiting for a processor, the same of the main thread; and since
+    """Since the thread began [s]: processor time, time spent waiting for a processor; both of the main thread; and since
     the machine started what a host took away from its processors, which counts whole clock ticks (10 ms).
     """
 
@@ -78,6 +81,7 @@ class Use(NamedTuple):
     waited_s: float
     main_waited_s: float
     stolen_s: float = 0.0
+    main_ran_s: float = 0.0
 
 
 class ThreadUse:
@@ -94,7 +98,13 @@ class ThreadUse:
         if not self._files:
             return Use(0.0, 0.0, 0.0)
         own, main, machine = (os.pread(file, 256, 0).split() for file in self._files)
-        return Use(int(own[0]) * 1e-9, int(own[1]) * 1e-9, int(main[1]) * 1e-9, int(machine[8]) / _CLOCK_HZ)
+        return Use(
+            int(own[0]) * 1e-9,
+            int(own[1]) * 1e-9,
+            int(main[1]) * 1e-9,
+            int(machine[8]) / _CLOCK_HZ,
+            int(main[0]) * 1e-9,
+        )
 
 
 class TickTimes:
@@ -150,7 +160,8 @@ class TickTimes:
     def _judge(self, late_s: float, at_s: float, use: Use, stolen_later_s: float) -> None:
         """What the host took is counted at the next tick of a processor's clock: some of it after the miss."""
         use = use._replace(stolen_s=use.stolen_s + stolen_later_s)
-        miss = Miss(late_s, at_s, use.waited_s, use.ran_s, use.main_waited_s, use.stolen_s, _cause(late_s, use))
+        cause = _cause(late_s, use)
+        miss = Miss(late_s, at_s, use.waited_s, use.ran_s, use.main_waited_s, use.main_ran_s, use.stolen_s, cause)
         self.causes[miss.cause] += 1
         if len(self._worst) < _KEPT:
             heappush(self._worst, miss)
@@ -159,9 +170,13 @@ class TickTimes:
 
 
 def _cause(late_s: float, use: Use) -> str:
-    """What most of the time was; the host's share is known to 10 ms only, and answers for what the others leave."""
+    """What most of the time was. The host's share is known to 10 ms only, and whether the main thread's work held the
+    interpreter is not known: they answer for what the others leave.
+    """
     exact = {PROCESSOR: use.waited_s, OWN_WORK: use.ran_s, INTERPRETER: use.main_waited_s}
     known_s = sum(exact.values())
     if known_s >= late_s / 2:
         return max(exact, key=exact.__getitem__)
-    return HOST if known_s + use.stolen_s >= late_s / 2 else UNEXPLAINED
+    if known_s + use.stolen_s >= late_s / 2:
+        return HOST
+    return MAIN_WORK if known_s + use.main_ran_s >= late_s / 2 else UNEXPLAINED

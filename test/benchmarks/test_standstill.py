@@ -10,12 +10,13 @@ import pytest
 
 from hpt_ros.benchmarks.standstill import explain, standstills, watch_processors
 from hpt_ros.control.realtime import HIGHEST_PRIORITY, fifo_permitted
-from hpt_ros.control.tick_times import HOST, PROCESSOR, UNEXPLAINED
+from hpt_ros.control.tick_times import HOST, MAIN_WORK, PROCESSOR, UNEXPLAINED
 
 
 def times(*causes: str) -> dict[str, Any]:
     """Each was 20 ms late, a second after the one before."""
-    worst = [{"late_s": 0.02, "at_s": 100.0 + i, "cause": cause} for i, cause in enumerate(causes)]
+    parts = {"late_s": 0.02, "waited_s": 0.001, "worked_s": 0.002, "main_waited_s": 0.0}
+    worst = [parts | {"at_s": 100.0 + i, "cause": cause} for i, cause in enumerate(causes)]
     return {"worst": worst, "missed": {cause: causes.count(cause) for cause in causes}}
 
 
@@ -24,6 +25,7 @@ def times(*causes: str) -> dict[str, Any]:
     [
         ((99.985, 99.999), HOST),
         ((99.9, 99.991), HOST),
+        ((99.992, 100.5), HOST),
         ((99.995, 100.5), UNEXPLAINED),
         ((99.9, 99.985), UNEXPLAINED),
         ((100.985, 100.999), UNEXPLAINED),
@@ -35,6 +37,12 @@ def test_most_of_the_delay_must_lie_in_it(span: tuple[float, float], cause: str)
     assert found["worst"][0]["cause"] == cause
     assert found["missed"][cause] == 1
     assert sum(found["missed"].values()) == 1
+
+
+def test_a_standstill_that_was_seen_goes_before_a_guess() -> None:
+    found = times(MAIN_WORK)
+    explain(found, [(99.985, 99.999)])
+    assert found["missed"] == {MAIN_WORK: 0, HOST: 1}
 
 
 def test_what_has_a_cause_keeps_it() -> None:

@@ -30,11 +30,12 @@ def test_percentiles_are_exact_to_a_bin() -> None:
         (Use(0.018, 0.001, 0.0), tick_times.OWN_WORK),
         (Use(0.001, 0.002, 0.015), tick_times.INTERPRETER),
         (Use(0.001, 0.002, 0.003, 0.02), tick_times.HOST),
-        (Use(0.001, 0.002, 0.003), tick_times.UNEXPLAINED),
+        (Use(0.001, 0.002, 0.003, 0.0, 0.015), tick_times.MAIN_WORK),
+        (Use(0.001, 0.002, 0.003, 0.0, 0.003), tick_times.UNEXPLAINED),
     ],
 )
 def test_a_missed_deadline_is_put_down_to_what_most_of_it_was(use: Use, cause: str) -> None:
-    now = Use(5.0, 6.0, 7.0, 8.0)
+    now = Use(5.0, 6.0, 7.0, 8.0, 9.0)
     times = TickTimes(lambda: now)
     times.woke(0.0005)
     times.done()
@@ -49,7 +50,7 @@ def test_a_missed_deadline_is_put_down_to_what_most_of_it_was(use: Use, cause: s
 
 
 def test_what_the_host_took_is_counted_a_little_later() -> None:
-    now = Use(0.0, 0.0, 0.0, 0.0)
+    now = Use(0.0, 0.0, 0.0)
     times = TickTimes(lambda: now)
     times.woke(0.015)
     now = now._replace(stolen_s=0.01)
