@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +67,13 @@ def _measure(folder: Path, domain_id: int, seconds: float, plain_s: float, say: 
     robot = folder / "bench.yaml"
     robot.write_text(yaml.safe_dump(embodiment_to(embodiment())))
     parameters = ["--ros-args", "-p", f"embodiment:={robot}", "-p", f"bags_dir:={folder / 'bags'}"]
+    plain = _plain(folder / "plain", plain_s, say)
     with (
-        ExitStack() as stack,
         process("hpt_ros.benchmarks.record_load", "robot") as arm,
         process("hpt_ros.benchmarks.record_load", "cameras") as cameras,
+        process("hpt_ros.nodes.recorder_node", *parameters) as recorder,
     ):
-        watched = dict(zip(_LOADS, map(Watched, (arm, cameras)), strict=True))
-        plain = _plain(folder / "plain", watched, plain_s, say)
-        recorder = stack.enter_context(process("hpt_ros.nodes.recorder_node", *parameters))
-        watched[_RECORDER] = Watched(recorder)
+        watched = dict(zip((*_LOADS, _RECORDER), map(Watched, (arm, cameras, recorder)), strict=True))
         with Session(lambda: require_alive(watched), domain_id) as session:
             session.wait_for("every stream", lambda: _flows(session), 30.0)
             session.insist(lambda: session.start_episode("bench", "", "bench"))
@@ -91,10 +88,15 @@ def _measure(folder: Path, domain_id: int, seconds: float, plain_s: float, say: 
     return _report(seconds, size, [plain, *(w.row(name) for name, w in watched.items())], streams)
 
 
-def _plain(bag: Path, loads: dict[str, Watched], seconds: float, say: Say) -> dict[str, Any]:
-    """What the obvious recorder costs for the same load, and what it loses."""
+def _plain(bag: Path, seconds: float, say: Say) -> dict[str, Any]:
+    """What the obvious recorder costs for a load like that, and what it loses."""
     say(f"a plain recorder for {seconds:g} s")
-    with process("hpt_ros.benchmarks.record_plain", str(bag)) as child:
+    with (
+        process("hpt_ros.benchmarks.record_load", "robot") as arm,
+        process("hpt_ros.benchmarks.record_load", "cameras") as cameras,
+        process("hpt_ros.benchmarks.record_plain", str(bag)) as child,
+    ):
+        loads = dict(zip(_LOADS, map(Watched, (arm, cameras)), strict=True))
         watched = Watched(child)
         time.sleep(_PLAIN_START_S)
         end_s = time.monotonic() + seconds
