@@ -155,7 +155,13 @@ def _piece(node: Any, names: dict[str, Any]) -> str:
         return str(node.value)
     try:
         return str(eval(f"f'{{({ast.unparse(node.value)}){_format(node)}}}'", dict(names)))
-    except Exception:
+    except (
+        NameError,
+        AttributeError,
+        TypeError,
+        LookupError,
+        ValueError,
+    ):  # known at run time only: its source stands for it
         return f"[{ast.unparse(node.value)}]"
 
 
@@ -270,7 +276,7 @@ def main(arguments: list[str]) -> int:
     stale = [name for name, make in PAGES.items() if _old(name) != make()]
     if "--check" in arguments:
         for name in stale:
-            print(f"docs/{name} is out of date: make docs")
+            sys.stderr.write(f"docs/{name} is out of date: make docs\n")
         return 1 if stale else 0
     for name in stale:
         (ROOT / "docs" / name).write_text(PAGES[name]())

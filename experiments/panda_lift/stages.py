@@ -56,19 +56,9 @@ class Stages:
         bags = self.out / "bags" / cell.recording
         most = max(c.demos for c in self.plan.cells if c.recording == cell.recording)
         if len(committed(bags / cell.task)) < most:
-            options = [
-                "--task",
-                cell.task,
-                "--episodes",
-                most,
-                "--bags",
-                bags,
-                "--disturbance",
-                DISTURBANCE,
-                "--timeout-s",
-                20,
-            ]
-            self._hpt("record", "--sim", *options, "--embodiment", self._embodiment(cell))
+            options = ["--task", cell.task, "--episodes", most, "--bags", bags, "--timeout-s", 20]
+            options += ["--disturbance", DISTURBANCE, "--embodiment", self._embodiment(cell)]
+            self._hpt("record", "--sim", *options)
         return committed(bags / cell.task)[: cell.demos]
 
     def _convert(self, cell: Cell) -> Path:
