@@ -154,21 +154,15 @@ def _piece(node: Any, names: dict[str, Any]) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     try:
-        return str(eval(f"f'{{({ast.unparse(node.value)}){_format(node)}}}'", dict(names)))
-    except (
-        NameError,
-        AttributeError,
-        TypeError,
-        LookupError,
-        ValueError,
-    ):  # known at run time only: its source stands for it
+        return format(eval(ast.unparse(node.value), dict(names)), _format(node))
+    except Exception:  # whatever it needs is known at run time only: its source stands for it
         return f"[{ast.unparse(node.value)}]"
 
 
 def _format(node: ast.FormattedValue) -> str:
     spec = node.format_spec
     return (
-        f":{spec.values[0].value}"
+        str(spec.values[0].value)
         if isinstance(spec, ast.JoinedStr) and isinstance(spec.values[0], ast.Constant)
         else ""
     )
