@@ -28,8 +28,10 @@ class HandGuiding:
 
     def _look(self, now_s: float) -> list[tuple[Event, str]]:
         commander = self.arm.commander(now_s)
-        if commander not in _LETTING_GO or self.arm.commanded(now_s) is not None:
+        if commander not in _LETTING_GO:
             return [(Event.REFUSE, f"the commander is {commander}: disengage it before the arm is moved by hand")]
+        if self.arm.commanded(now_s) is not None:  # heard before the commander's status, or from another node
+            return [(Event.REFUSE, "the arm is commanded: stop what commands it before the arm is moved by hand")]
         if self.arm.measured(now_s) is None:
             return [(Event.SILENCE, f"no fresh joint states on {self._topic}")]
         return [(Event.NEUTRAL, ""), (Event.DRIVE, "the measured state is the demonstration; nothing is commanded")]

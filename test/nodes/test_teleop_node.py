@@ -327,8 +327,8 @@ def test_hand_guiding_sends_nothing_and_wants_an_idle_commander(desk: Desk, brin
     desk.until_state("ACTIVE")
     desk.session.wait_for_status("commander")
     desk.session.engage()
-    desk.until_state("REFUSED")
-    assert "the commander is ENGAGING: disengage it" in desk.status.reason
+    desk.until("a refusal", lambda: "the commander is ENGAGING: disengage it" in desk.status.reason)
+    assert desk.status.state == "REFUSED"
     desk.session.release()
     desk.until_state("ACTIVE")
     assert desk.chunks == 0

@@ -26,7 +26,7 @@ def test_the_arm_may_be_moved_only_while_nobody_commands_it() -> None:
     hand.arm.on_commander("IDLE", 1.2)
     hand.arm.on_commanded(Commanded(Q, 0 * Q, 0.08, "hold"), 1.2)
     hand.tick(1.2)
-    assert hand.state is State.REFUSED, "commands are still on their way"
+    assert (hand.state, hand.reason[:20]) == (State.REFUSED, "the arm is commanded"), "commands are still on their way"
     hand.arm.on_measured(Q, 1.5)
     hand.tick(1.5)
     assert hand.state is State.ACTIVE
