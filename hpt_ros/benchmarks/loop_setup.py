@@ -15,9 +15,11 @@ import numpy as np
 import yaml
 
 from hpt_ros.benchmarks import policy_scene
+from hpt_ros.benchmarks.lock_watch import lock_waits, watch_control_thread
 from hpt_ros.benchmarks.processes import Watched, process
 from hpt_ros.benchmarks.standstill import explain, standstills, watch_processors
 from hpt_ros.control.realtime import SHIPPED_PRIORITY
+from hpt_ros.control.tick_times import HOST
 from hpt_ros.embodiment import Embodiment, embodiment_from, embodiment_to
 from hpt_ros.errors import StreamError
 from hpt_ros.model import save_checkpoint
@@ -65,6 +67,7 @@ class SetUp:
         for name, (module, parameters) in own.items():
             arguments = [x for p in (f"embodiment:={robot}", *parameters) for x in ("-p", p)]
             watched[name] = Watched(stack.enter_context(process(module, "--ros-args", *arguments)))
+        stack.enter_context(watch_control_thread(watched["commander"].process.pid, self.folder))
         return watched
 
     def finish(self, watched: dict[str, Watched]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ class SetUp:
         commander.send_signal(signal.SIGTERM)
         commander.wait(timeout=30)
         found: dict[str, Any] = json.loads(self._times.read_text())
-        explain(found, standstills(self.folder))
+        explain(found, {HOST: standstills(self.folder)} | lock_waits(self.folder))
         return found
 
     @property

@@ -9,14 +9,14 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from hpt_ros.benchmarks.processes import process
 from hpt_ros.control.realtime import HIGHEST_PRIORITY, fifo_permitted
-from hpt_ros.control.tick_times import HOST, MAIN_WORK, UNEXPLAINED
+from hpt_ros.control.tick_times import MAIN_WORK, OWN_LOCK, UNEXPLAINED
 
 _PERIOD_S = 0.002
 _STANDSTILL_S = 0.004
@@ -46,20 +46,23 @@ def standstills(folder: Path) -> list[Span]:
     return [(begin_s, end_s) for begin_s, end_s in spans]
 
 
-def explain(times: dict[str, Any], spans: Iterable[Span]) -> None:
-    """Put misses without a sure cause down to a processor that stood still for what the known causes leave of most of the time.
+def explain(times: dict[str, Any], seen: Mapping[str, Sequence[Span]]) -> None:
+    """Put misses without a sure cause down to what was seen meanwhile, if that is what the known causes leave of most of the time.
 
-    `times`: `TickTimes.to_mapping`.
+    `times`: `TickTimes.to_mapping`; `seen`: by cause, the surest first.
     """
-    known = list(spans)
     for miss in times["worst"]:
         end_s, begin_s = miss["at_s"], miss["at_s"] - miss["late_s"]
-        still_s = sum(max(0.0, min(end_s, until_s) - max(begin_s, from_s)) for from_s, until_s in known)
         known_s = miss["waited_s"] + miss["worked_s"] + miss["main_waited_s"]
-        if miss["cause"] in (UNEXPLAINED, MAIN_WORK) and still_s and still_s + known_s >= miss["late_s"] / 2:
-            times["missed"][miss["cause"]] -= 1
-            times["missed"][HOST] = times["missed"].get(HOST, 0) + 1
-            miss["cause"] = HOST
+        for cause, spans in seen.items():
+            replaced = (
+                (UNEXPLAINED,) if cause == OWN_LOCK else (UNEXPLAINED, MAIN_WORK)
+            )  # which may have been that lock
+            seen_s = sum(max(0.0, min(end_s, until_s) - max(begin_s, from_s)) for from_s, until_s in spans)
+            if miss["cause"] in replaced and seen_s and seen_s + known_s >= miss["late_s"] / 2:
+                times["missed"][miss["cause"]] -= 1
+                times["missed"][cause] = times["missed"].get(cause, 0) + 1
+                miss["cause"] = cause
 
 
 def main() -> None:

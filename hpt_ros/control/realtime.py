@@ -15,6 +15,7 @@ HIGHEST_PRIORITY = 98  # of what a node may ask for: 99 is the kernel's own thre
 SHIPPED_PRIORITY = 60  # of a control thread that takes what its user is permitted: above interrupts' threads
 _LOCK_ALL = 1 | 2  # MCL_CURRENT | MCL_FUTURE
 _CAP_IPC_LOCK = 14  # linux/capability.h; its owner is not bound by RLIMIT_MEMLOCK
+CONTROL_THREAD = "control"
 GROUP_FILE = "/etc/security/limits.d/realtime.conf"
 
 
@@ -43,6 +44,12 @@ def run_first(thread: threading.Thread, priority: int) -> None:
             f"realtime_priority {priority}: not permitted ({error})",
             f"add `@realtime - rtprio {HIGHEST_PRIORITY}` to {GROUP_FILE}, join that group and log in again; or leave realtime_priority at 0",
         ) from error
+
+
+def name_this_thread(name: str) -> None:
+    """What `top -H` and `ps -L` call the calling thread, at most 15 characters; Python tells the system from 3.14 on."""
+    with suppress(OSError):
+        Path("/proc/thread-self/comm").write_text(name)
 
 
 def _first_in_first_out(thread_id: int, priority: int) -> None:

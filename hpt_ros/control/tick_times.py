@@ -20,10 +20,13 @@ OWN_WORK = "own work"
 INTERPRETER = "the main thread waited for a processor"
 MAIN_WORK = "the main thread held the interpreter"
 HOST = "the machine's host or kernel stopped a processor"
+SHARED_LOCK = "waited for a lock that another process held"
+OWN_LOCK = "waited for a lock within its process"
+SYSTEM_CALL = "waited for the kernel"
 UNEXPLAINED = "unexplained"
 _BIN_S = 1e-5
 _BINS = 20_000  # up to 200 ms; the last holds all that is longer
-_KEPT = 1000
+_KEPT = 10_000
 _CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 
 

@@ -26,7 +26,15 @@ from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, Label, TickOutput
 from hpt_ros.control.latency import STAGES, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
-from hpt_ros.control.realtime import HIGHEST_PRIORITY, lock_memory, permissions, permitted_priority, run_first
+from hpt_ros.control.realtime import (
+    CONTROL_THREAD,
+    HIGHEST_PRIORITY,
+    lock_memory,
+    name_this_thread,
+    permissions,
+    permitted_priority,
+    run_first,
+)
 from hpt_ros.control.recovery import RecoveryPort
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.tick_times import ThreadUse, TickTimes
@@ -83,7 +91,7 @@ class CommanderNode(HptNode):
         self._make_inputs()
         self.create_timer(_STATUS_PERIOD_S, self._every_status_period)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=CONTROL_THREAD, daemon=True)
         gc.collect()
         gc.freeze()  # what lives for ever is not looked through again
         self._thread.start()
@@ -267,6 +275,7 @@ class CommanderNode(HptNode):
     # The control thread
 
     def _run(self) -> None:
+        name_this_thread(CONTROL_THREAD)
         times = TickTimes(ThreadUse()) if self._timing_file else None
         while not self._stop.is_set():
             late_s = self._pacer.wait()

@@ -10,7 +10,7 @@ import pytest
 
 from hpt_ros.benchmarks.standstill import explain, standstills, watch_processors
 from hpt_ros.control.realtime import HIGHEST_PRIORITY, fifo_permitted
-from hpt_ros.control.tick_times import HOST, MAIN_WORK, PROCESSOR, UNEXPLAINED
+from hpt_ros.control.tick_times import HOST, MAIN_WORK, OWN_LOCK, PROCESSOR, SHARED_LOCK, UNEXPLAINED
 
 
 def times(*causes: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def times(*causes: str) -> dict[str, Any]:
 )
 def test_most_of_the_delay_must_lie_in_it(span: tuple[float, float], cause: str) -> None:
     found = times(UNEXPLAINED)
-    explain(found, [span])
+    explain(found, {HOST: [span]})
     assert found["worst"][0]["cause"] == cause
     assert found["missed"][cause] == 1
     assert sum(found["missed"].values()) == 1
@@ -41,13 +41,30 @@ def test_most_of_the_delay_must_lie_in_it(span: tuple[float, float], cause: str)
 
 def test_a_standstill_that_was_seen_goes_before_a_guess() -> None:
     found = times(MAIN_WORK)
-    explain(found, [(99.985, 99.999)])
+    explain(found, {HOST: [(99.985, 99.999)]})
     assert found["missed"] == {MAIN_WORK: 0, HOST: 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "seen", "after"),
+    [
+        (UNEXPLAINED, (SHARED_LOCK, OWN_LOCK), SHARED_LOCK),
+        (UNEXPLAINED, (OWN_LOCK,), OWN_LOCK),
+        (MAIN_WORK, (SHARED_LOCK,), SHARED_LOCK),
+        (MAIN_WORK, (OWN_LOCK,), MAIN_WORK),
+    ],
+)
+def test_the_surest_goes_first_and_the_interpreters_lock_has_a_better_name(
+    before: str, seen: tuple[str, ...], after: str
+) -> None:
+    found = times(before)
+    explain(found, {cause: [(99.985, 99.999)] for cause in seen})
+    assert found["worst"][0]["cause"] == after
 
 
 def test_what_has_a_cause_keeps_it() -> None:
     found = times(PROCESSOR)
-    explain(found, [(99.9, 100.1)])
+    explain(found, {HOST: [(99.9, 100.1)]})
     assert found["missed"] == {PROCESSOR: 1}
 
 
