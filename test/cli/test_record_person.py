@@ -34,15 +34,18 @@ def recorder(ros_env: dict[str, str], start: Start, tmp_path: Path, monkeypatch)
         monkeypatch.setenv(name, value)
     robot = slow_embodiment(tmp_path)
     with live_robot(ros_env, robot):
-        process = start("hpt_ros.nodes.recorder_node", "-p", "bags_dir:=bags", "-p", f"embodiment:={robot}")
-        with Session(domain_id=int(ros_env["ROS_DOMAIN_ID"])) as session:
-            wait_until_recordable(session)
-        yield process
+        yield start("hpt_ros.nodes.recorder_node", "-p", "bags_dir:=bags", "-p", f"embodiment:={robot}")
+
+
+def wait_for_robot(ros_env: dict[str, str]) -> None:
+    with Session(domain_id=int(ros_env["ROS_DOMAIN_ID"])) as session:
+        wait_until_recordable(session)
 
 
 @pytest.fixture
 def person(recorder, ros_env: dict[str, str], tmp_path: Path) -> Iterator[Terminal]:
     with terminal([*_COMMAND, "--instruction", "reach the cube", "--episodes", "3"], ros_env, tmp_path) as shown:
+        wait_for_robot(ros_env)  # while the command starts
         shown.expect("READY")
         yield shown
 
@@ -220,6 +223,7 @@ def test_a_refused_start_is_shown_and_the_session_goes_on(ros_env, start: Start,
 
 
 def test_piped_keys_record_too(recorder, ros_env, tmp_path: Path) -> None:
+    wait_for_robot(ros_env)
     finished = subprocess.run(
         [sys.executable, *_COMMAND, "--episodes", "2"],
         input="s\nn\nby a script\n5\ns\nd\n",
@@ -238,6 +242,7 @@ def test_piped_keys_record_too(recorder, ros_env, tmp_path: Path) -> None:
 
 
 def test_an_input_that_ends_in_an_episode_is_no_silent_discard(recorder, ros_env, tmp_path: Path) -> None:
+    wait_for_robot(ros_env)
     finished = subprocess.run(
         [sys.executable, *_COMMAND],
         input="s\n",

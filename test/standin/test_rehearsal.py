@@ -65,7 +65,7 @@ def is_brought_back(robot: Rehearsal, flag: str) -> None:
 
 
 def test_fr3_moves_and_grips_and_its_error_is_a_fault(bring_up: Rehearse, tmp_path: Path) -> None:
-    robot = bring_up(variant(tmp_path, "fr3", gripper_homing=True))
+    robot = bring_up(variant(tmp_path, "fr3", gripper_homing=True, rate_hz=50.0))  # 60 ms of motion in hand, not 30
     refusals = robot.engage()
     assert any("being homed" in refusal for refusal in refusals)
     home = robot.q
