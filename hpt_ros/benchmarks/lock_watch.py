@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hpt_ros.benchmarks.processes import process
@@ -32,7 +32,8 @@ def watch_control_thread(pid: int, folder: Path) -> Iterator[None]:
 
     Nothing is noted without that priority, where the kernel does not tell (/proc/PID/syscall), and on other processors.
     """
-    if fifo_permitted() < HIGHEST_PRIORITY or platform.machine() not in _FUTEX:
+    told = platform.machine() in _FUTEX and os.access(f"/proc/{pid}/syscall", os.R_OK)
+    if not told or fifo_permitted() < HIGHEST_PRIORITY:
         yield
         return
     with process("hpt_ros.benchmarks.lock_watch", str(pid), str(folder / _FILE)):
@@ -42,8 +43,8 @@ def watch_control_thread(pid: int, folder: Path) -> Iterator[None]:
 def lock_waits(folder: Path) -> dict[str, list[Span]]:
     """What was noted there, by cause."""
     found: dict[str, list[Span]] = {SHARED_LOCK: [], SYSTEM_CALL: [], OWN_LOCK: []}
-    with_waits = folder / _FILE
-    for line in with_waits.read_text().splitlines() if with_waits.exists() else ():
+    notes = folder / _FILE
+    for line in notes.read_text().splitlines() if notes.exists() else ():
         begin_s, end_s, cause = line.split(maxsplit=2)
         found[cause].append((float(begin_s), float(end_s)))
     return found
@@ -63,8 +64,9 @@ def _control_thread(pid: int) -> Path:
     """Its folder in /proc, as soon as it is there."""
     while True:
         for task in Path(f"/proc/{pid}/task").iterdir():
-            if (task / "comm").read_text().strip() == CONTROL_THREAD:
-                return task
+            with suppress(OSError):  # a thread that has just ended
+                if (task / "comm").read_text().strip() == CONTROL_THREAD:
+                    return task
         time.sleep(0.1)
 
 

@@ -34,16 +34,11 @@ class Watched:
         self.samples.append((time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), resident / 1e6))
 
     def row(self, name: str) -> dict[str, Any]:
-        """Share of one core and memory, over the time after the warm-up; growth is from the peak of its first quarter to the last peak.
-
-        From a single first sample it would be the height of what comes and goes, as of an allocator's free pages.
-        """
+        """Share of one core and memory, over the time after the warm-up; growth is to the peak."""
         settled = self.samples[round(_WARM_UP * len(self.samples)) :]
-        (start_s, start_cpu, _), (end_s, end_cpu, _) = settled[0], settled[-1]
+        (start_s, start_cpu, start_mb), (end_s, end_cpu, _) = settled[0], settled[-1]
         percent = 100 * (end_cpu - start_cpu) / (end_s - start_s)
-        resident_mb = [sample[2] for sample in settled]
-        start_mb = max(resident_mb[: max(1, len(resident_mb) // 4)])
-        growth_mb = max(resident_mb) - start_mb
+        growth_mb = max(sample[2] for sample in settled) - start_mb
         return {
             "what": name,
             "cpu_percent": round(percent, 1),
