@@ -41,6 +41,7 @@ class Rehearsal:
         import rclpy
         from hpt_ros.msg import ActionChunk, CommanderStatus
         from sensor_msgs.msg import JointState
+        from std_srvs.srv import Trigger
 
         from hpt_ros.nodes.messages import message_class
         from hpt_ros.nodes.runtime import RELIABLE_10
@@ -65,6 +66,9 @@ class Rehearsal:
             kind = message_class(contract.msgtype)
             self.node.create_subscription(kind, namespace + contract.topic, self._on_state, RELIABLE_10)
         self.node.create_timer(1 / embodiment.policy.rate_hz, self._publish_chunk)
+        self._clients: dict[str, Any] = {}
+        for name in ("engage", "recover_errors", "reset"):  # a service drops the answer to whom it does not know yet
+            self._client(Trigger, self._commander(name))
 
     def _on_status(self, message: Any) -> None:
         self.status = message
@@ -113,17 +117,25 @@ class Rehearsal:
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """The answer of a service."""
-        client = self.node.create_client(kind, name)
+        client = self._client(kind, name)
         wait_until(client.service_is_ready, name)
         future = client.call_async(request)
         wait_until(future.done, f"an answer of {name}")
         return future.result()
 
+    def _client(self, kind: Any, name: str) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        return self._clients[name]
+
+    def _commander(self, name: str) -> str:
+        return f"{self.namespace}/hpt_ros/commander/{name}"
+
     def wish(self, name: str) -> Any:
         """A service of the commander."""
         from std_srvs.srv import Trigger
 
-        return self.call(Trigger, f"{self.namespace}/hpt_ros/commander/{name}", Trigger.Request())
+        return self.call(Trigger, self._commander(name), Trigger.Request())
 
     def inject(self, **values: Any) -> None:
         """Set parameters of the stand-in."""

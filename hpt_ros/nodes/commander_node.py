@@ -21,20 +21,11 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from hpt_ros.bringup.name_lock import NameLock
-from hpt_ros.configuration import check
 from hpt_ros.control.chunk import Chunk
 from hpt_ros.control.commander import Commander, Label, TickOutput
 from hpt_ros.control.latency import STAGES, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
-from hpt_ros.control.realtime import (
-    CONTROL_THREAD,
-    HIGHEST_PRIORITY,
-    lock_memory,
-    name_this_thread,
-    permissions,
-    permitted_priority,
-    run_first,
-)
+from hpt_ros.control.realtime import CONTROL_THREAD, name_this_thread
 from hpt_ros.control.recovery import RecoveryPort
 from hpt_ros.control.robot_health import RobotHealth
 from hpt_ros.control.tick_times import ThreadUse, TickTimes
@@ -49,6 +40,7 @@ from hpt_ros.nodes.diagnostics import Diagnostics
 from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.namespace import NamespacedNode
 from hpt_ros.nodes.newest import NEWEST, Newest
+from hpt_ros.nodes.realtime_parameters import ask_for_realtime
 from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
 
 STATUS_TOPIC = "/hpt_ros/commander/status"
@@ -57,6 +49,7 @@ _STATUS_PERIOD_S = 0.1
 _WINDOW_S = 5.0
 _ANSWER_S = 1.0
 _RECOVERY_S = 15.0
+_UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"  # rmw: an endpoint is known before the node that owns it
 _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thread by this, not by 5 ms
 
 
@@ -95,7 +88,7 @@ class CommanderNode(HptNode):
         gc.collect()
         gc.freeze()  # what lives for ever is not looked through again
         self._thread.start()
-        self._ask_for_realtime()
+        ask_for_realtime(self, self._thread)
         self.get_logger().info(
             f"{self.embodiment.name}: {self.embodiment.command.rate_hz:g} Hz to {self.embodiment.command.topic}"
         )
@@ -108,23 +101,6 @@ class CommanderNode(HptNode):
             self._gripper_worker.stop()
         self._lock.close()
         self._listener.destroy_node()
-
-    def _ask_for_realtime(self) -> None:
-        """As the parameters say; what is asked for and not permitted ends the node."""
-        priority = self.declare_parameter("realtime_priority", 0).value
-        try:
-            allowed = f"-1 (as permitted), 0 (off) to {HIGHEST_PRIORITY}"
-            check(-1 <= priority <= HIGHEST_PRIORITY, "realtime_priority", priority, allowed)
-            if priority < 0:
-                priority = permitted_priority()
-                self.get_logger().info(f"realtime_priority: {priority} ({permissions()})")
-            if self.declare_parameter("lock_memory", False).value:
-                lock_memory()
-            if priority:
-                run_first(self._thread, priority)
-        except HptRosError:
-            self.close()
-            raise
 
     def _make_outputs(self) -> None:
         self._arm = NoArm() if self._dry_run else make_arm_backend(self, self.embodiment)
@@ -261,7 +237,7 @@ class CommanderNode(HptNode):
 
     def _other_publishers(self) -> str:
         infos = self.get_publishers_info_by_topic(self.embodiment.command.topic)
-        return ", ".join(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in infos if not self._is_me(i)))
+        return ", ".join(sorted(_name(info) for info in infos if not self._is_me(info)))
 
     def _is_me(self, info: Any) -> bool:
         return bool((info.node_name, info.node_namespace) == (self.get_name(), self.get_namespace()))
@@ -361,6 +337,12 @@ class CommanderNode(HptNode):
         )
         self._status_publisher.publish(message)
         self._diagnostics.publish(message)
+
+
+def _name(publisher: Any) -> str:
+    if publisher.node_name == _UNKNOWN_NAME:
+        return "a node that has not told its name yet"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
 
 
 def _by_name(message: Any, names: tuple[str, ...], values: Any) -> NDArray[np.float64]:

@@ -25,7 +25,9 @@ _STATUS = {
     "policy": PolicyStatus,
     "sim": SimStatus,
 }
+_WISHES = [f"/hpt_ros/commander/{wish}" for wish in ("engage", "disengage", "reset")]
 _POLL_S = 0.005
+_DISCOVERY_S = 0.1
 T = TypeVar("T")
 
 
@@ -40,6 +42,7 @@ class Session:
         self._check = check
         self._domain_id = domain_id
         self.latest: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
         self._stop = threading.Event()
 
     def __enter__(self) -> Session:
@@ -51,6 +54,8 @@ class Session:
             self.node.create_subscription(
                 message, f"/hpt_ros/{name}/status", lambda m, n=name: self.latest.__setitem__(n, m), RELIABLE_10
             )
+        for name in _WISHES:  # long before they are called: see `call`
+            self._client(Trigger, name)
         self._executor = make_executor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="session", daemon=True)
@@ -63,6 +68,7 @@ class Session:
         self._executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown()
+        self._clients.clear()
         del self._executor, self.node  # the last reference takes the participant and its shared memory along
 
     def _spin(self) -> None:
@@ -97,17 +103,23 @@ class Session:
         Raises:
             StreamError: no such service or no answer in time, or it answered success=False.
         """
-        client = self.node.create_client(service, name)
-        try:
+        client = self._client(service, name)
+        if not client.service_is_ready():
             self.wait_for(f"service {name}", client.service_is_ready, timeout_s)
-            future = client.call_async(request or service.Request())
-            self.wait_for(f"an answer of {name}", future.done, timeout_s)
-            response = future.result()
-        finally:
-            self.node.destroy_client(client)
+            # The service drops the answer to a client that it has not discovered yet itself, which the client cannot
+            # see (ros2/rmw_fastrtps#842); Fast DDS waits 0.1 s for it.
+            time.sleep(_DISCOVERY_S)
+        future = client.call_async(request or service.Request())
+        self.wait_for(f"an answer of {name}", future.done, timeout_s)
+        response = future.result()
         if not response.success:
             raise StreamError(f"{name} refused: {response.message}")
         return response
+
+    def _client(self, service: Any, name: str) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service, name)
+        return self._clients[name]
 
     def trigger(self, name: str, timeout_s: float = 10.0) -> str:
         """Call a std_srvs/Trigger service and return its message."""

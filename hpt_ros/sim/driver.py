@@ -40,6 +40,8 @@ class Driver:
     Other controllers than the simulated ones may take their place: `reference` gives joint positions and velocities at a
     stamp and is asked before every step, `on_reset` is called when the arm was put elsewhere, both under `lock`.
 
+    `thread` is the one that does it.
+
     Args:
         joint_names: the arm's, in the order of the world's joints.
         ros_now_ns: the ROS clock.
@@ -58,7 +60,7 @@ class Driver:
         self.lock = threading.RLock()
         self._outputs: list[_Output] = []
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="physics", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="physics", daemon=True)
         self._mark = self._mark_before = (time.monotonic_ns(), world.time_ns)
         self._anchor()
 
@@ -81,13 +83,13 @@ class Driver:
         """Begin to simulate."""
         self._anchor()
         self._mark = self._mark_before = (self._anchor_ns, self._anchor_sim_ns)
-        self._thread.start()
+        self.thread.start()
 
     def stop(self) -> None:
         """End the thread after the step in work."""
         self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=2.0)
+        if self.thread.ident is not None:
+            self.thread.join(timeout=2.0)
 
     def follow(self, names: Sequence[str], points: Sequence[Point], stamp_ns: int) -> None:
         """Hand a trajectory to the simulated joint_trajectory_controller; `stamp_ns` 0 starts it now.

@@ -11,6 +11,7 @@ from rcl_interfaces.msg import SetParametersResult  # type: ignore[import-untype
 from rclpy.parameter import Parameter
 
 from hpt_ros.errors import MissingDependencyError
+from hpt_ros.nodes.realtime_parameters import ask_for_realtime
 from hpt_ros.nodes.runtime import RELIABLE_10, run_node
 from hpt_ros.sim.sim_node import SimNode
 from hpt_ros.standin.arm_inputs import ArmInputs, make_robot
@@ -33,7 +34,8 @@ class StandInNode(SimNode):
 
     Parameters of SimNode, and: position_interface, mock_hardware, interpolate_from_desired_state, gripper_homed (see
     `make_robot`, `HandServers`), robot_state_rate_hz (the real one: 1000), broadcasters_stop (joints and robot state fall
-    silent with the hardware component, as ros2_control's broadcasters do from franka_ros2 2.4 and 3.3 on). What goes wrong is set while it runs
+    silent with the hardware component, as ros2_control's broadcasters do from franka_ros2 2.4 and 3.3 on), realtime_priority and
+    lock_memory as the commander's (a real robot's side is never late; not beside rendered cameras, which would come first too). What goes wrong is set while it runs
     (`ros2 param set /standin_node user_stopped true`):
     silent (streams that are not sent: joints, gripper, robot_state, camera.NAME), error (a field of franka_msgs/Errors, which
     becomes a reflex), user_stopped, guiding, success_rate (of the commands), gripper_stuck.
@@ -44,6 +46,7 @@ class StandInNode(SimNode):
         super().__init__("standin_node")
         for name, usual in _INJECTIONS.items():
             self.declare_parameter(name, usual)
+        ask_for_realtime(self, self._driver.thread)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def _make_inputs(self) -> None:

@@ -41,6 +41,11 @@ class Channel:
         self._sent_s = 0.0
         self._fault, self._seconds = "none", 0.0
 
+    def worst_late_s(self, now_s: float) -> float:
+        """How late a message came since the last time this was asked, or is as it has not come yet."""
+        worst_s, self.late_s = self.late_s, 0.0
+        return max(worst_s, now_s - self._came_s - self._period_s) if self._came_s else worst_s
+
     def switch(self, fault: str, seconds: float) -> int:
         """Begin a fault ("none" ends it); the stamp [ns] of the last message that went through unharmed, 0 for none."""
         if not hasattr(self, f"_{fault}"):
@@ -148,9 +153,7 @@ def _obey(channels: dict[str, Channel]) -> None:
     for line in sys.stdin:
         order: dict[str, Any] = json.loads(line)
         stamp_ns = channels[order["stream"]].switch(order["fault"], order["seconds"])
-        late_s = max(channel.late_s for channel in channels.values())
-        for channel in channels.values():
-            channel.late_s = 0.0
+        late_s = max(channel.worst_late_s(time.time()) for channel in channels.values())
         sys.stdout.write(json.dumps({"stamp_ns": stamp_ns, "late_s": late_s}) + "\n")
         sys.stdout.flush()
 

@@ -34,9 +34,12 @@ def bring_up(ros_env: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPa
 
         def bring_up(path: Path, namespace: str = "", mock_hardware: bool = False) -> Rehearsal:
             below = ("-r", f"__ns:={namespace}") if namespace else ()
-            first = ("-p", "realtime_priority:=-1")  # as the launch files: a late command is a jump to a real arm too
+            first = (
+                "-p",
+                "realtime_priority:=-1",
+            )  # as the launch files and a real robot's side: who is late makes a jump
             mock = ("-p", f"mock_hardware:={str(mock_hardware).lower()}")
-            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *mock, *below)
+            start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *first, *mock, *below)
             start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}", *first, *below)
             return stack.enter_context(rehearse(int(ros_env["ROS_DOMAIN_ID"]), load_embodiment(path), namespace))
 
