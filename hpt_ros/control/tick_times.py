@@ -23,6 +23,7 @@ HOST = "the machine's host or kernel stopped a processor"
 SHARED_LOCK = "waited for a lock that another process held"
 OWN_LOCK = "waited for a lock within its process"
 SYSTEM_CALL = "waited for the kernel"
+SEVERAL = "several of these, none of them alone"
 UNEXPLAINED = "unexplained"
 _BIN_S = 1e-5
 _BINS = 20_000  # up to 200 ms; the last holds all that is longer

@@ -23,6 +23,7 @@ from hpt_ros.control.latency import OBSERVING, StageLatency
 from hpt_ros.control.pacing import Pacer, Window
 from hpt_ros.embodiment import fingerprint, load_embodiment, overridden, require_same
 from hpt_ros.errors import ConfigError, HptRosError, StreamError
+from hpt_ros.heap import keep_all_blocks
 from hpt_ros.msg import ActionChunk, CommanderStatus, PolicyStatus
 from hpt_ros.nodes.camera_bundle import SYNCS, CameraBundle
 from hpt_ros.nodes.diagnostics import Diagnostics
@@ -272,6 +273,7 @@ class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run hpt_ros policy_node`."""
+    keep_all_blocks()
     return run_node(PolicyNode, args)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hpt_ros.benchmarks.standstill import explain, standstills, watch_processors
 from hpt_ros.control.realtime import HIGHEST_PRIORITY, fifo_permitted
-from hpt_ros.control.tick_times import HOST, MAIN_WORK, OWN_LOCK, PROCESSOR, SHARED_LOCK, UNEXPLAINED
+from hpt_ros.control.tick_times import HOST, MAIN_WORK, OWN_LOCK, PROCESSOR, SEVERAL, SHARED_LOCK, UNEXPLAINED
 
 
 def times(*causes: str) -> dict[str, Any]:
@@ -60,6 +60,17 @@ def test_the_surest_goes_first_and_the_interpreters_lock_has_a_better_name(
     found = times(before)
     explain(found, {cause: [(99.985, 99.999)] for cause in seen})
     assert found["worst"][0]["cause"] == after
+
+
+@pytest.mark.parametrize(
+    ("lock", "cause"),
+    [((99.990, 99.994), SEVERAL), ((99.984, 99.988), UNEXPLAINED)],  # 3 ms known of 20, 4 ms stood still
+)
+def test_causes_are_added_up_without_counting_a_time_twice(lock: tuple[float, float], cause: str) -> None:
+    found = times(UNEXPLAINED)
+    explain(found, {HOST: [(99.984, 99.988)], SHARED_LOCK: [lock]})
+    assert found["worst"][0]["cause"] == cause
+    assert found["missed"] == {UNEXPLAINED: 0} | {cause: 1}
 
 
 def test_what_has_a_cause_keeps_it() -> None:
