@@ -41,7 +41,7 @@ from hpt_ros.nodes.messages import message_class, set_time
 from hpt_ros.nodes.namespace import NamespacedNode
 from hpt_ros.nodes.newest import NEWEST, Newest
 from hpt_ros.nodes.realtime_parameters import ask_for_realtime
-from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, run_node
+from hpt_ros.nodes.runtime import RELIABLE_10, HptNode, owner_of, run_node
 
 STATUS_TOPIC = "/hpt_ros/commander/status"
 DRY_RUN_TOPIC = "/hpt_ros/dry_run/command"  # never the record's: nobody shall learn from what was not done
@@ -49,7 +49,6 @@ _STATUS_PERIOD_S = 0.1
 _WINDOW_S = 5.0
 _ANSWER_S = 1.0
 _RECOVERY_S = 15.0
-_UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"  # rmw: an endpoint is known before the node that owns it
 _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thread by this, not by 5 ms
 
 
@@ -237,7 +236,7 @@ class CommanderNode(HptNode):
 
     def _other_publishers(self) -> str:
         infos = self.get_publishers_info_by_topic(self.embodiment.command.topic)
-        return ", ".join(sorted(_name(info) for info in infos if not self._is_me(info)))
+        return ", ".join(sorted(owner_of(info) for info in infos if not self._is_me(info)))
 
     def _is_me(self, info: Any) -> bool:
         return bool((info.node_name, info.node_namespace) == (self.get_name(), self.get_namespace()))
@@ -337,12 +336,6 @@ class CommanderNode(HptNode):
         )
         self._status_publisher.publish(message)
         self._diagnostics.publish(message)
-
-
-def _name(publisher: Any) -> str:
-    if publisher.node_name == _UNKNOWN_NAME:
-        return "a node that has not told its name yet"
-    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
 
 
 def _by_name(message: Any, names: tuple[str, ...], values: Any) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from hpt_ros.errors import StreamError
 from hpt_ros.nodes.backends.arm import command_type
 from hpt_ros.nodes.messages import message_class
 from hpt_ros.nodes.namespace import NamespacedNode
-from hpt_ros.nodes.runtime import make_executor
+from hpt_ros.nodes.runtime import make_executor, owner_of
 from hpt_ros.streams.cdr import header_stamp_ns
 
 _DEPTH = 100
@@ -130,6 +130,7 @@ def _listen(node: NamespacedNode, embodiment: Embodiment, seconds: float) -> Liv
     ears = {spec.key: _Ear() for spec in specs}
     for spec in specs:
         _subscribe(node, spec, ears[spec.key])
+    controllers = _controller_client(node, embodiment)  # before the pause, in which its service discovers it too
     time.sleep(seconds)
     topic = embodiment.command.topic
     return LiveFacts(
@@ -137,7 +138,7 @@ def _listen(node: NamespacedNode, embodiment: Embodiment, seconds: float) -> Liv
         _names(node.get_publishers_info_by_topic(topic)),
         _listeners(node.get_subscriptions_info_by_topic(topic)),
         command_type(embodiment),
-        _controllers(node, embodiment),
+        _controllers(controllers),
         _health(embodiment, ears),
     )
 
@@ -181,31 +182,30 @@ def _facts(node: NamespacedNode, spec: StreamSpec, ear: _Ear) -> StreamFacts:
 
 
 def _names(infos: Any) -> tuple[str, ...]:
-    return tuple(sorted(_name(info) for info in infos))
-
-
-def _name(info: Any) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    return tuple(sorted(owner_of(info) for info in infos))
 
 
 def _listeners(infos: Any) -> tuple[Listener, ...]:
     return tuple(
-        Listener(_name(info), info.topic_type, info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL)
+        Listener(owner_of(info), info.topic_type, info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL)
         for info in infos
     )
 
 
-def _controllers(node: NamespacedNode, embodiment: Embodiment) -> dict[str, str] | None:
+def _controller_client(node: NamespacedNode, embodiment: Embodiment) -> Any:
     if not embodiment.recovery:
         return None
     try:
         kind = import_module("controller_manager_msgs.srv").ListControllers
     except ImportError:
         return None
-    client = node.create_client(kind, f"{embodiment.recovery.controller_manager}/list_controllers")
-    if not client.wait_for_service(_ANSWER_S):
+    return node.create_client(kind, f"{embodiment.recovery.controller_manager}/list_controllers")
+
+
+def _controllers(client: Any) -> dict[str, str] | None:
+    if client is None or not client.wait_for_service(_ANSWER_S):
         return None
-    future, answered = client.call_async(kind.Request()), threading.Event()
+    future, answered = client.call_async(client.srv_type.Request()), threading.Event()
     future.add_done_callback(lambda _: answered.set())
     if not answered.wait(_ANSWER_S):
         return None

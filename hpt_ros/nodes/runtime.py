@@ -22,6 +22,8 @@ RELIABLE_1 = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 RELIABLE_10 = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 _SPIN_S = 0.2  # EventsExecutor without a finite time-out spins for ever in the wheels (glibc 2.28 builds)
 
+_UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"  # rmw: an endpoint is known before the node that owns it
+
 
 class HptNode(NamespacedNode):
     """A node with threads or files to end; `close` is called once, and only if the constructor came to its end."""
@@ -68,6 +70,13 @@ def run_node(factory: Callable[[], HptNode], argv: list[str] | None = None) -> i
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def owner_of(endpoint: Any) -> str:
+    """Node of a publisher or subscription, as the graph tells it."""
+    if endpoint.node_name == _UNKNOWN_NAME:
+        return "a node that has not told its name yet"
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def matching_qos(node: Node, topic: str, depth: int) -> QoSProfile | None:

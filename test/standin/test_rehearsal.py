@@ -34,10 +34,8 @@ def bring_up(ros_env: dict[str, str], start: Start, monkeypatch: pytest.MonkeyPa
 
         def bring_up(path: Path, namespace: str = "", mock_hardware: bool = False) -> Rehearsal:
             below = ("-r", f"__ns:={namespace}") if namespace else ()
-            first = (
-                "-p",
-                "realtime_priority:=-1",
-            )  # as the launch files and a real robot's side: who is late makes a jump
+            # as the launch files and a real robot's side: who is late makes a jump
+            first = ("-p", "realtime_priority:=-1")
             mock = ("-p", f"mock_hardware:={str(mock_hardware).lower()}")
             start("hpt_ros.standin.standin_node", "-p", f"embodiment:={path}", *first, *mock, *below)
             start("hpt_ros.nodes.commander_node", "-p", f"embodiment:={path}", *first, *below)
