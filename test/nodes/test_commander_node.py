@@ -226,15 +226,18 @@ def test_one_publisher_commands_the_arm(robot: Robot, start: Start) -> None:
     publisher = intruder.create_publisher(JointTrajectory, SIM.command.topic, 1)
     wait_until(lambda: not robot.wish("engage").success, "refusal")
     wait_until(lambda: "/intruder" in robot.wish("engage").message, "its name")
-    publisher.destroy()
-    robot.wish("disengage")
-    wait_until(lambda: robot.wish("engage").success, "engagement without the intruder")
-    robot.target = HOME + 0.1
-    wait_until(lambda: robot.status.state == "RUNNING", "running")
-    intruder.create_publisher(JointTrajectory, SIM.command.topic, 1)
-    wait_until(lambda: robot.status.state == "FAULT", "fault")
-    told = f"another publisher on {SIM.command.topic}: "
-    assert robot.status.reason in (f"{told}/intruder", f"{told}a node that has not told its name yet")
+    nameless = f"another publisher on {SIM.command.topic}: a node that has not told its name yet"
+    for _ in range(5):  # the middleware may know a publisher before its node
+        publisher.destroy()
+        robot.wish("reset" if robot.status.state == "FAULT" else "disengage")
+        wait_until(lambda: robot.wish("engage").success, "engagement without the intruder")
+        robot.target = HOME + 0.1
+        wait_until(lambda: robot.status.state == "RUNNING", "running")
+        publisher = intruder.create_publisher(JointTrajectory, SIM.command.topic, 1)
+        wait_until(lambda: robot.status.state == "FAULT", "fault")
+        if robot.status.reason != nameless:
+            break
+    assert "intruder" in robot.status.reason
     assert robot.wish("reset").success
     wait_until(lambda: robot.wish("engage").message.count("/intruder"), "its name when the arm is to move again")
     intruder.destroy_node()
