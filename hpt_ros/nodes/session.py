@@ -28,6 +28,8 @@ _STATUS = {
 _WISHES = [f"/hpt_ros/commander/{wish}" for wish in ("engage", "disengage", "reset")]
 _POLL_S = 0.005
 _DISCOVERY_S = 0.1
+_PATIENCE_S = 5.0
+_FIRST_PATIENCE_S = 20.0  # discovery that was lost is sent again every 3 s only, and may be lost again on a busy machine
 T = TypeVar("T")
 
 
@@ -44,6 +46,7 @@ class Session:
         self.latest: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
         self._stop = threading.Event()
+        self._began_s = time.monotonic()
 
     def __enter__(self) -> Session:
         rclpy.init(args=[], domain_id=self._domain_id, signal_handler_options=SignalHandlerOptions.NO)
@@ -126,13 +129,13 @@ class Session:
         message: str = self.call(Trigger, name, timeout_s=timeout_s).message
         return message
 
-    def insist(self, request: Callable[[], T], patience_s: float = 5.0) -> T:
+    def insist(self, request: Callable[[], T], patience_s: float = _PATIENCE_S) -> T:
         """Repeat a request until it is granted: right after a start a node may not see the others yet, the arm may settle.
 
         Raises:
-            StreamError: the refusal that lasted `patience_s`.
+            StreamError: the refusal that lasted `patience_s`, and until the session was 20 s old.
         """
-        deadline = time.monotonic() + patience_s
+        deadline = max(time.monotonic() + patience_s, self._began_s + _FIRST_PATIENCE_S)
         while True:
             try:
                 return request()
