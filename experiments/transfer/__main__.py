@@ -8,15 +8,26 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from experiments.transfer.plan import FULL, QUICK
+from experiments.transfer.plan import FULL, QUICK, SEEDS
 from hpt_ros.cli.output import console
 from hpt_ros.errors import HptRosError
 
-Job = tuple[str, Path, Callable[..., None], tuple[object, ...]]
-"""Name, what is there when it is done, and the call."""
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of the experiment: `result` is there when it is done, `needs` before it can begin."""
+
+    name: str
+    result: Path
+    call: Callable[..., None]
+    arguments: tuple[object, ...] = ()
+    needs: tuple[Path, ...] = ()
+
+
 UNFINISHED = 75
 
 
@@ -36,21 +47,26 @@ def main() -> int:
     from experiments.transfer.report import write_report
 
     plan = QUICK if options.quick else FULL
-    jobs = Jobs(plan, options.out / plan.name)
-    deadline_s = time.monotonic() + options.stop_after_s
-    most = jobs.held_out(max(plan.counts))
-    stages: list[list[Job]] = [
-        [("record held_out", most, jobs.record_held_out, ())]
-        + [(f"record {r} {t}", jobs.domain(r, t), jobs.record_domain, (r, t, k)) for r, t, k in plan.pretrain_on],
-        [(f"pretrain {seed}", jobs.trunk(seed), jobs.pretrain, (seed,)) for seed in range(plan.pretrain_seeds)],
-        [(f"cell {cell.name}", jobs.cell(cell) / RESULT, jobs.finetune, (cell,)) for cell in plan.cells],
+    pieces = Jobs(plan, options.out / plan.name)
+    held_out = pieces.held_out(max(plan.counts))
+    domains = tuple(pieces.domain(robot, task) for robot, task, _ in plan.pretrain_on)
+    jobs = [Job("record held_out", held_out, pieces.record_held_out)]
+    jobs += [
+        Job(f"record {r} {t}", pieces.domain(r, t), pieces.record_domain, (r, t, k)) for r, t, k in plan.pretrain_on
     ]
+    for seed in SEEDS:  # one after the other, so that a run that is cut short has something to tell
+        trunk = pieces.trunk(seed)
+        if seed < plan.pretrain_seeds:
+            jobs.append(Job(f"pretrain {seed}", trunk, pieces.pretrain, (seed,), domains))
+        for cell in plan.cells(seed):
+            needs = (held_out, trunk) if cell.method == "pretrained" else (held_out,)
+            jobs.append(Job(f"cell {cell.name}", pieces.cell(cell) / RESULT, pieces.finetune, (cell,), needs))
+    left = [] if options.report else [job for job in jobs if not job.result.exists()]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for stage in [] if options.report else stages:
-            if not _finish(pool, [job for job in stage if not job[1].exists()], options.jobs, deadline_s):
-                console.print("not finished: the same command goes on")
-                return UNFINISHED
-    sys.stdout.write(write_report(jobs, options.docs) + "\n")
+        if not _finish(pool, left, options.jobs, time.monotonic() + options.stop_after_s):
+            console.print("not finished: the same command goes on")
+            return UNFINISHED
+    sys.stdout.write(write_report(pieces, options.docs) + "\n")
     return 0
 
 
@@ -59,9 +75,12 @@ def _finish(pool: ProcessPoolExecutor, left: list[Job], width: int, deadline_s: 
     total, began_s = len(left), time.monotonic()
     running: dict[Future[None], str] = {}
     while left or running:
-        while left and len(running) < width and time.monotonic() < deadline_s:
-            name, _, call, arguments = left.pop(0)
-            running[pool.submit(call, *arguments)] = name
+        while len(running) < width and time.monotonic() < deadline_s:
+            job = next((job for job in left if all(path.exists() for path in job.needs)), None)
+            if job is None:
+                break
+            left.remove(job)
+            running[pool.submit(job.call, *job.arguments)] = job.name
         if not running:
             return False
         done, _ = wait(running, return_when=FIRST_COMPLETED)

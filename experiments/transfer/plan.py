@@ -40,10 +40,9 @@ class Plan:
     batch_size: int = 32
     lr: float = 1e-3
 
-    @property
-    def cells(self) -> list[Cell]:
-        """Every fine-tuned policy."""
-        return [Cell(m, count, seed) for count in self.counts for seed in SEEDS for m in METHODS]
+    def cells(self, seed: int) -> list[Cell]:
+        """The fine-tuned policies of a seed."""
+        return [Cell(method, count, seed) for count in self.counts for method in METHODS]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ FULL = Plan(
     pretrain_seeds=3,
     counts=(10, 25, 50),
     steps=1500,
-    trials=100,
+    trials=60,
     pixels=64,
     embed_dim=128,
     num_blocks=4,

@@ -14,7 +14,7 @@ from hpt_ros.benchmarks.loop_way import ChunkWays
 from hpt_ros.benchmarks.registry import run_benchmark
 from hpt_ros.errors import ConfigError
 
-pytestmark = pytest.mark.live
+pytestmark = pytest.mark.alone
 
 MS = 1_000_000
 

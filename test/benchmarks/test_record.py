@@ -14,7 +14,7 @@ from hpt_ros.recording.folder import BagsFolder
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
 from hpt_ros.streams.cdr import decode, header_stamp_ns
 
-pytestmark = pytest.mark.live
+pytestmark = pytest.mark.alone
 
 
 @pytest.mark.parametrize("kind", ["robot", "cameras"])

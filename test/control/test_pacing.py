@@ -6,7 +6,7 @@ import pytest
 
 from hpt_ros.control.pacing import Pacer, Window
 
-pytestmark = pytest.mark.live
+pytestmark = pytest.mark.alone
 
 
 def stalling(stalls_s: list[float], ahead_ns: int) -> Callable[[], int]:
