@@ -18,7 +18,7 @@ from hpt_ros.bringup.attach import bring_up, join, require_ros
 from hpt_ros.cli.options import Domain, LogDir
 from hpt_ros.cli.output import console, progress_bar
 from hpt_ros.configuration import check
-from hpt_ros.demos.bag import open_bag
+from hpt_ros.demos.part import obstacle
 from hpt_ros.errors import StreamError
 from hpt_ros.recording.cues import CueKind
 from hpt_ros.recording.metadata import scene_note
@@ -151,9 +151,7 @@ def _demonstrate(job: _Job, seed: int, timeout_s: float) -> str:
         session.trigger("/hpt_ros/recorder/discard")
     else:
         bag = Path(session.stop_episode(1.0, "success", scene_note(seed)))
-        with open_bag(bag) as episode:
-            reason = "; ".join(episode.metadata.broken_streams())
-        if reason:  # a busy machine: a person would see the warning and demonstrate again
+        if reason := obstacle(bag):  # a busy machine: a person would see the warning and demonstrate again
             session.trigger("/hpt_ros/recorder/undo")
     session.trigger("/hpt_ros/expert/stop")
     return reason

@@ -119,6 +119,18 @@ def convert_bag(job: Job, embodiment: Embodiment, settings: ConvertSettings, sai
         return Outcome("bad", error.message, error.remedy)
 
 
+def obstacle(path: Path) -> str:
+    """Why the messages of a new recording give no rows, as a conversion with the usual settings would say; "" if they do."""
+    try:
+        with open_bag(path) as bag:
+            robot = bag.metadata.embodiment
+            for _ in Aligner(robot, camera_decoder=kept).rows(bag.stamped(robot)):
+                pass
+    except DataError as error:
+        return error.message
+    return ""
+
+
 def _wanted(bag: EpisodeBag, settings: ConvertSettings) -> Outcome:
     if bag.edit.excluded:
         return Outcome("left_out", str(bag.edit))

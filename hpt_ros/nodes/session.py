@@ -29,7 +29,7 @@ _WISHES = [f"/hpt_ros/commander/{wish}" for wish in ("engage", "disengage", "res
 _POLL_S = 0.005
 _DISCOVERY_S = 0.1
 _PATIENCE_S = 5.0
-_FIRST_PATIENCE_S = 20.0  # discovery that was lost is sent again every 3 s only, and may be lost again on a busy machine
+_FIRST_PATIENCE_S = 20.0  # discovery that was lost is sent again every 3 s only, and may be lost again
 T = TypeVar("T")
 
 

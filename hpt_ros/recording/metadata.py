@@ -41,15 +41,6 @@ class EpisodeMetadata:
         found = _SCENE.search(self.note)
         return int(found[1]) if found else None
 
-    def broken_streams(self) -> list[str]:
-        """Streams that were silent for longer than their age budget: `hpt-ros convert` refuses an episode with a tick in there."""
-        longest_ms = {spec.topic: spec.max_age_ns / 1e6 for spec in self.embodiment.streams()}
-        return [
-            f"{topic}: silent for {facts['gap_max_ms']:.0f} ms, at most {longest_ms[topic]:.0f} ms allowed"
-            for topic, facts in self.topics.items()
-            if facts.get("gap_max_ms", 0.0) > longest_ms.get(topic, float("inf"))
-        ]
-
     def to_custom_data(self) -> dict[str, str]:
         """Text by key, as rosbag2 stores it; the embodiment and the topics are JSON."""
         values = {

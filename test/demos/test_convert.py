@@ -13,6 +13,7 @@ import synthetic
 from synthetic import MS, START_NS
 
 from hpt_ros.demos import Demos, convert
+from hpt_ros.demos.part import obstacle
 from hpt_ros.demos.settings import ConvertSettings
 from hpt_ros.demos.store import NpyAppender
 from hpt_ros.errors import BusyError, DataError, FingerprintError
@@ -142,11 +143,13 @@ def test_bad_bags_are_named_and_skipped_only_on_request(bags, tmp_path) -> None:
         assert any(str(path) in line and reason in line for line in caught.value.message.splitlines())
     assert not out.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".demos.partial", "bags"]
+    assert all(obstacle(path) in caught.value.message for path in (stale, empty, cut))
     report = convert([bags], None, out, allow_skips=True)
     assert (report.episodes, len(report.skipped), report.bad, report.kept) == (2, 3, 3, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bags", "demos"]
     clean = convert(sorted((bags / "reach").iterdir())[:2], None, tmp_path / "clean")
     assert report.ticks == clean.ticks
+    assert [bool(obstacle(path)) for path in sorted((bags / "reach").iterdir())] == [False, False, True, True, True]
     index = json.loads((out / "demos.json").read_text())
     assert [entry["source"] for entry in index["skipped"]] == [f"reach/{p.name}" for p in (stale, empty, cut)]
 
