@@ -35,7 +35,7 @@ def require_room(caches: Sequence[tuple[Path, int, int]]) -> None:
         free = shutil.disk_usage(place).free
         if needed[device] and needed[device] + MARGIN_BYTES > free:
             raise DataError(
-                f"{place}: the cache of image features needs {needed[device] / 1e9:.2f} GB more, {free / 1e9:.2f} GB are free",
+                f"{place}: the cache of image features needs {needed[device] / 1e6:.1f} MB more, and the run {MARGIN_BYTES / 1e6:.0f} MB; {free / 1e6:.1f} MB are free",
                 "free some space (old caches lie in DEMOS/features), lower augmentation.copies, or set cache_features: false",
             )
 

@@ -159,7 +159,7 @@ def test_cache_that_does_not_fit_is_refused_before_anything_is_computed(
     counter = Counter(monkeypatch)
     with monkeypatch.context() as small_disk:
         small_disk.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(free=room.MARGIN_BYTES + 100_000))
-        with pytest.raises(DataError, match=r"needs 0.00 GB more"):
+        with pytest.raises(DataError, match=r"needs 0\.\d MB more, and the run 268 MB; 268\.5 MB are free"):
             cached([stored], encoder, PLAIN, seed=0)
     monkeypatch.setattr(room, "available_bytes", lambda: 1_000_000)
     with pytest.raises(DataError, match="of memory"):
