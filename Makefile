@@ -29,7 +29,7 @@ quick: setup-demo
 	@$(BIN)/hpt-ros demo --quick --out out/quick --json -
 
 test: setup
-	@$(BIN)/python -m pytest -m "not alone" -n auto --durations=25; first=$$?; $(BIN)/python -m pytest -m alone --durations=25 && exit $$first
+	@$(BIN)/python -m pytest -m "not live" -n auto --dist loadfile; pure=$$?; $(BIN)/python -m pytest -m live --durations=25 && exit $$pure
 
 lint: setup
 	@$(BIN)/ruff check .

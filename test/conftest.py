@@ -8,7 +8,6 @@ os.environ.setdefault("MUJOCO_GL", "egl")  # before any test module imports mujo
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,30 +27,8 @@ settings.load_profile("hpt_ros")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever takes a ROS domain is live."""
     for item in items:
-        if "ros_env" in getattr(item, "fixturenames", ()) or item.get_closest_marker("alone"):
+        if "ros_env" in getattr(item, "fixturenames", ()):
             item.add_marker("live")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Of several workers one has all files with live tests, so that they do not disturb each other; the rest share files.
-
-    (The groups of `--dist loadgroup` are not kept by pytest-xdist 3.8 with pytest 9.2.)
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            name, _, _ = nodeid.partition("::")
-            return "live" if _is_live(config.rootpath / name) else name
-
-    return ByFile(config, log)
-
-
-@functools.cache
-def _is_live(path: Path) -> bool:
-    text = path.read_text()
-    return "ros_env" in text or "pytest.mark.live" in text
 
 
 @pytest.fixture

@@ -120,13 +120,11 @@ def _verdict(pre: Row, other: Row) -> str:
 
 
 def _page(plan: Plan, rows: Sequence[Row], table: str, missing: Sequence[str]) -> str:
-    unfinished = f"Not finished, and not in the table: {'; '.join(missing)}.\n\n" if missing else ""
     domains = "; ".join(f"{robot}: {task}, `{kind}`" for robot, task, kind in plan.pretrain_on)
     option = " --quick" if plan.name == "quick" else ""
     return f"""# Does a pre-trained trunk help a new robot?
 
-{_caveat(plan)}
-A trunk is pre-trained on simulated robots that differ in where the arm stands, in the length of the tool, in cameras and colours ({domains};
+{_caveat(plan, missing)}A trunk is pre-trained on simulated robots that differ in where the arm stands, in the length of the tool, in cameras and colours ({domains};
 {plan.demos_each} demonstrations each, {plan.pretrain_steps} steps of {plan.draws} draws of {plan.batch_size} windows). Then a robot that it has not seen, with other base, tool,
 camera and colours, learns a task that it has not seen either (`{plan.task}`) from few demonstrations: with the pre-trained trunk, with the same trunk from random
 values, and without a trunk (the head reads the stems' tokens). Everything else is the same for all: {plan.steps} steps of {plan.batch_size} windows, rate {plan.lr:g}, no layer
@@ -139,7 +137,7 @@ without ROS, from random starts that no demonstration had and that are the same 
 
 {chr(10).join(_verdicts(rows))}
 
-{unfinished}The intervals count all trials of a row as independent, which trials of one policy are not; the column of the seeds shows how far that carries.
+The intervals count all trials of a row as independent, which trials of one policy are not; the column of the seeds shows how far that carries.
 *Error on unseen demonstrations*: mean absolute error of the joints over all rows of the chunks, {plan.check_demos} demonstrations from random starts.
 No real images were part of it, and no image encoder was pre-trained, unlike the paper's frozen ResNet.
 
@@ -147,13 +145,14 @@ Again with `python -m experiments.transfer{option}` (robots in `experiments/tran
 """
 
 
-def _caveat(plan: Plan) -> str:
-    if plan.name != "quick":
-        return ""
-    return (
-        "**This is the small variant**, made to finish in minutes: a tiny network, a short pre-training with one seed, few steps and few trials. It shows that the\n"
-        "experiment runs, not what pre-training is worth; the full one takes a night on two cores and has not been run.\n"
-    )
+def _caveat(plan: Plan, missing: Sequence[str]) -> str:
+    text = ""
+    if plan.name == "quick":
+        text = (
+            "**This is the small variant**, made to finish in minutes: a tiny network, a short pre-training with one seed, few steps and few trials. It shows that the\n"
+            "experiment runs, not what pre-training is worth; the full one takes a night on two cores.\n\n"
+        )
+    return text + (f"**Not finished, and not in the table**: {'; '.join(missing)}.\n\n" if missing else "")
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hpt_ros.nodes.session import Session
 
 _FAILURES_ALLOWED = 10  # and three for every episode
+_PATIENCE_S = 120.0  # without an episode, before failures count: a machine may be busy for a while
 
 
 def record(
@@ -85,11 +87,25 @@ def record(
         "disturbance": str(disturbance),
         "embodiment": embodiment,
     }
-    with ExitStack() as stack:
+
+    def attend(stack: ExitStack) -> tuple[Guard, Session]:
         nodes = stack.enter_context(bring_up("demo", arguments, domain, log_dir)) if sim else None
         guard = Guard(nodes.check if nodes else lambda: None)
         session = stack.enter_context(Session(guard.check, domain_id=None if sim else join(domain)))
         session.wait_for_status("recorder")
+        if scripted:
+            _try_recorder(session, task)
+        return guard, session
+
+    with ExitStack() as stack:
+        try:
+            guard, session = attend(stack)
+        except StreamError as error:
+            if not scripted:
+                raise
+            console.print(f"{error.message}\n  once more with new nodes", markup=False)
+            stack.close()
+            guard, session = attend(stack)
         if scripted:
             job = _Job(session, task, instruction, operator or "scripted expert")
             _record_expert(job, done, episodes, seed, timeout_s)
@@ -117,22 +133,29 @@ class _Job:
         return self.session.start_episode(self.task, self.instruction, self.operator)
 
 
+def _try_recorder(session: Session, task: str) -> None:
+    """Whether an episode can start: on a busy machine a node may never hear of one topic of another (Fast DDS 3.2.3)."""
+    session.insist(lambda: session.start_episode(task, "", ""))
+    session.trigger("/hpt_ros/recorder/discard")
+
+
 def _record_expert(job: _Job, done: int, target: int, seed: int, timeout_s: float) -> None:
     for name in ("sim", "commander"):
         job.session.wait_for_status(name)
     scenes = _scenes(job.task, seed, done)
     failed, why = 0, ""
+    last_s = time.monotonic()
     with progress_bar() as bar:
         row = bar.add_task(f"record {job.task}", total=target, completed=done, note="")
         while done < target:
             if reason := _demonstrate(job, next(scenes), timeout_s):
                 failed, why = failed + 1, reason
-                if failed > _FAILURES_ALLOWED + 3 * target:
+                if failed > _FAILURES_ALLOWED + 3 * target and time.monotonic() - last_s > _PATIENCE_S:
                     raise StreamError(
                         f"{failed} demonstrations failed, the last one: {why}", "see the logs of the nodes"
                     )
             else:
-                done += 1
+                done, last_s = done + 1, time.monotonic()
             bar.update(row, completed=done, note=f"{failed} discarded, last: {why}" if failed else "")
 
 

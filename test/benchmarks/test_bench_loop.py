@@ -14,7 +14,7 @@ from hpt_ros.benchmarks.loop_way import ChunkWays
 from hpt_ros.benchmarks.registry import run_benchmark
 from hpt_ros.errors import ConfigError
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.live
 
 MS = 1_000_000
 

@@ -14,7 +14,7 @@ from hpt_ros.recording.folder import BagsFolder
 from hpt_ros.recording.session import OfferedTopic, RecordingSession
 from hpt_ros.streams.cdr import decode, header_stamp_ns
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.live
 
 
 @pytest.mark.parametrize("kind", ["robot", "cameras"])

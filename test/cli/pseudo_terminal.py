@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[@-~]")
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 
 
 class Terminal:

@@ -17,7 +17,7 @@ pytest.importorskip("mujoco", reason="needs the simulator (make setup installs i
 from hpt_ros.cli.record import committed
 from hpt_ros.embodiment import embodiment_to, load_embodiment
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.live
 
 HPT_ROS = [sys.executable, "-m", "hpt_ros.cli.main"]
 

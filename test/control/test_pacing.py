@@ -6,7 +6,7 @@ import pytest
 
 from hpt_ros.control.pacing import Pacer, Window
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.live
 
 
 def stalling(stalls_s: list[float], ahead_ns: int) -> Callable[[], int]:

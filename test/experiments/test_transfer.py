@@ -49,7 +49,9 @@ def test_every_piece_from_recording_to_the_page(tmp_path: Path) -> None:
         jobs.cell(cell).mkdir()
         if cell.demos == 1:
             (jobs.cell(cell) / RESULT).write_text(result)
-    assert "not in the table: 2 demonstrations, seed 0; 2 demonstrations, seed 1;" in _written(jobs, tmp_path / "docs")
+    assert "not in the table**: 2 demonstrations, seed 0; 2 demonstrations, seed 1;" in _written(
+        jobs, tmp_path / "docs"
+    )
     for cell in every_cell(plan) - set(done):
         (jobs.cell(cell) / RESULT).write_text(result)
     table = write_report(jobs, tmp_path / "docs")

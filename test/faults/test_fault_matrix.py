@@ -35,7 +35,7 @@ from hpt_ros.bringup.environment import node_environment
 from hpt_ros.bringup.shared_memory import remove_segments
 from hpt_ros.nodes.session import Session
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.live
 
 STREAMS = [spec.key for spec in ROBOT.streams()]
 ROBOT_STATE = pytest.param(

@@ -15,8 +15,6 @@ from hpt_ros.embodiment import embodiment_to
 
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 
-pytestmark = pytest.mark.alone
-
 Start = Callable[..., "subprocess.Popen[str]"]
 BUTTON = 2
 

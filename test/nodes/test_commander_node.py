@@ -20,8 +20,6 @@ from hpt_ros.embodiment import embodiment_to, fingerprint, load_embodiment
 
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 
-pytestmark = pytest.mark.alone
-
 SIM = load_embodiment("sim_panda")
 HOME = np.array(SIM.home_rad)
 WAIT_S = 15.0

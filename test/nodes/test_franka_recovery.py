@@ -15,8 +15,6 @@ from hpt_ros.embodiment import load_embodiment
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 pytest.importorskip("franka_msgs", reason="needs franka_msgs (make setup builds it)")
 
-pytestmark = pytest.mark.alone
-
 IDLE, REFLEX, USER_STOPPED = (MODES.index(mode) for mode in ("IDLE", "REFLEX", "USER_STOPPED"))
 
 

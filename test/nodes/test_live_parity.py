@@ -25,8 +25,6 @@ pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it
 from hpt_ros.nodes.observation_files import ObservationFiles, arrays
 from hpt_ros.nodes.session import Session
 
-pytestmark = pytest.mark.alone
-
 Start = Callable[..., "subprocess.Popen[str]"]
 RECORDED_TICKS = 20
 WAIT_S = 60.0

@@ -28,8 +28,6 @@ from hpt_ros.nodes.runtime import RELIABLE_10
 from hpt_ros.nodes.session import Session
 from hpt_ros.teleop.config import load_device
 
-pytestmark = pytest.mark.alone
-
 SIM = load_embodiment("sim_panda")
 # A busy machine pauses for long.
 ROBOT = replace(

@@ -18,8 +18,6 @@ from hpt_ros.embodiment import load_embodiment
 pytest.importorskip("rclpy", reason="needs ROS 2's rclpy (make setup installs it)")
 pytest.importorskip("franka_msgs", reason="needs franka_msgs (make setup builds it)")
 
-pytestmark = pytest.mark.alone
-
 Rehearse = Callable[..., Rehearsal]
 STEP = np.array([0.15, 0.1, -0.1, 0.15, 0.1, -0.1, 0.15])
 
