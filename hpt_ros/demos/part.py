@@ -126,7 +126,7 @@ def obstacle(path: Path) -> str:
             robot = bag.metadata.embodiment
             for _ in Aligner(robot, camera_decoder=kept).rows(bag.stamped(robot)):
                 pass
-    except DataError as error:
+    except HptRosError as error:
         return error.message
     return ""
 

@@ -237,7 +237,7 @@ def test_one_publisher_commands_the_arm(robot: Robot, start: Start) -> None:
         wait_until(lambda: robot.status.state == "FAULT", "fault")
         if robot.status.reason != nameless:
             break
-    assert "intruder" in robot.status.reason
+    assert robot.status.reason == f"another publisher on {SIM.command.topic}: /intruder"
     assert robot.wish("reset").success
     wait_until(lambda: robot.wish("engage").message.count("/intruder"), "its name when the arm is to move again")
     intruder.destroy_node()
