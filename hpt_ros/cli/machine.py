@@ -1,4 +1,4 @@
-"""What the machine gives to a control loop and to inference: the processor's clock, real-time rights, locked memory, a GPU."""
+"""What the machine gives to a control loop and to inference: the processor's clock, real-time rights, locked memory, sockets, a GPU."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from hpt_ros.cli.finding import Finding
 from hpt_ros.control.realtime import GROUP_FILE, HIGHEST_PRIORITY, fifo_permitted, governors, memory_lock_limit
 
 STEADY = frozenset({"performance"})
+_SOCKET_LIMIT = Path("/proc/sys/net/core/rmem_max")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _LEAST_FREE_BYTES = 2 * 10**9
+SOCKET_BUFFER = 4_194_304  # what config/fastdds.xml asks for
 
 
 def processor_clock() -> Finding:
@@ -56,6 +58,29 @@ def locked_memory() -> Finding:
     )
 
 
+def largest_socket_buffer() -> int | None:
+    """Bytes that a program may ask for; None where the system does not tell."""
+    try:
+        return int(_SOCKET_LIMIT.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def socket_buffer() -> Finding:
+    """Whether the sockets can hold what the nodes tell of themselves when they start together."""
+    name, permitted = "socket buffer", largest_socket_buffer()
+    if permitted is None:
+        return Finding(name, True, "not shown by this system")
+    return Finding(
+        name,
+        permitted >= SOCKET_BUFFER,
+        f"{permitted / 1e6:.1f} MB at most (net.core.rmem_max)",
+        f"sudo sysctl -w net.core.rmem_max={SOCKET_BUFFER}, and the same in /etc/sysctl.d/60-dds.conf: otherwise nodes that "
+        "start together may find each other seconds late",
+        optional=True,
+    )
+
+
 def gpu() -> Finding:
     """Whether the inference can use the GPU that the machine has: driver, build of torch, architecture, memory."""
     name = "GPU"
@@ -89,4 +114,4 @@ def gpu() -> Finding:
     return Finding(name, free > _LEAST_FREE_BYTES, seen, "end what else runs on it (nvidia-smi)", optional=True)
 
 
-CHECKS = (processor_clock, realtime_priority, locked_memory, gpu)
+CHECKS = (processor_clock, realtime_priority, locked_memory, socket_buffer, gpu)

@@ -10,6 +10,7 @@ import torch
 
 from hpt_ros.cli import machine
 from hpt_ros.cli.finding import Finding
+from hpt_ros.paths import share_dir
 
 
 def test_a_clock_that_changes_is_shown_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +40,27 @@ def test_rights_that_a_user_lacks(
     found: Finding = check()
     assert (found.ok, found.fails) == (False, False)
     assert "/etc/security/limits.d/realtime.conf" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("limit", "ok", "seen"), [("4194304", True, "4.2 MB"), ("212992", False, "0.2 MB"), (None, True, "not")]
+)
+def test_sockets_hold_what_nodes_say_when_they_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, ok: bool, seen: str
+) -> None:
+    told = tmp_path / "rmem_max"
+    if limit:
+        told.write_text(limit + "\n")
+    monkeypatch.setattr(machine, "_SOCKET_LIMIT", told)
+    found = machine.socket_buffer()
+    assert (found.ok, found.fails) == (ok, False)
+    assert seen in found.seen
+    assert "net.core.rmem_max=4194304" in found.remedy or ok
+
+
+def test_the_profile_asks_for_the_buffer_that_is_looked_for() -> None:
+    profile = (share_dir() / "config" / "fastdds.xml").read_text()
+    assert f"<receiveBufferSize>{machine.SOCKET_BUFFER}</receiveBufferSize>" in profile
 
 
 class Cuda:
