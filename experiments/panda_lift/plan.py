@@ -36,7 +36,7 @@ class Cell:
     @property
     def run(self) -> str:
         """The training run, shared by cells that differ in their trials only."""
-        return f"{self.recording}_{self.demos}_{self.head.get('kind', 'mlp')}"
+        return f"{self.recording}_{self.demos}_{self.head.get('kind', 'preset')}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def full_plan() -> Plan:
         Cell("untrained", "the same network before training, over DDS", checkpoint="initial", over="dds"),
         Cell("push", "push, 100 demonstrations, over DDS", task="push", over="dds"),
         *(Cell(f"demos_{n}", f"{n} demonstrations", demos=n) for n in (10, 25, 50, 100)),
+        Cell("head_mlp", "MLP head", head={"kind": "mlp"}),
         Cell("head_diffusion", "diffusion head", head=_DIFFUSION),
         Cell("head_flow", "flow head", head=_FLOW),
         Cell("front_only", "without the wrist camera", cameras=("front",)),

@@ -82,7 +82,7 @@ class Stages:
         if not cell.head:
             return self.plan.preset
         settings = to_mapping(load_finetune_config(self.plan.preset))
-        settings["policy"]["head"] |= cell.head
+        settings["policy"]["head"] = dict(cell.head)
         return str(self._yaml(f"preset_{cell.head['kind']}", settings))
 
     def _embodiment(self, cell: Cell, strategy: str = "receding_horizon") -> str:

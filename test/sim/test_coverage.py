@@ -19,6 +19,20 @@ def test_scenes_are_spread_wider_than_by_chance():
     assert smallest_gap(spread) > 2 * smallest_gap(places(range(40)))
 
 
+def pushes(seeds):
+    starts = [task_named("push").start(seed) for seed in seeds]
+    return np.array([np.concatenate([start.cube_m, start.mark_m]) for start in starts])
+
+
+def mean_gap(points) -> float:
+    return float(np.mean([np.sort(np.linalg.norm(points - point, axis=1))[1] for point in points]))
+
+
+def test_marks_are_spread_as_cubes_are():
+    by_chance = np.median([mean_gap(pushes(range(first, first + 40))) for first in range(0, 4000, 40)])
+    assert mean_gap(pushes(itertools.islice(spread_seeds("push", 0), 40))) > 1.3 * by_chance
+
+
 def test_the_same_first_seed_gives_the_same_scenes_and_goes_on():
     first = list(itertools.islice(spread_seeds("reach", 7), 10))
     assert list(itertools.islice(spread_seeds("reach", 7), 5)) == first[:5]
