@@ -14,12 +14,13 @@ class Cell:
     """One checkpoint under one condition.
 
     `over`: trials over DDS in real time, or in the simulator alone (no latency, no limiter). `demos` are the first ones of
-    the recording, which spreads its scenes evenly. `head` and `strategy` change the preset and the embodiment.
+    the recording, which spreads its scenes evenly. `head` and `strategy` change the `preset` and the embodiment.
     """
 
     name: str
     question: str
     task: str = "lift"
+    preset: str = "sim_lift"
     demos: int = 100
     head: Mapping[str, Any] = field(default_factory=dict)
     cameras: tuple[str, ...] = BOTH
@@ -41,12 +42,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes. `steps` None: as the preset says."""
+    """Sizes. `preset` and `steps` stand for those of the cells and presets where they are given."""
 
     name: str
     cells: tuple[Cell, ...]
     trials: int
-    preset: str
+    preset: str | None = None
     steps: int | None = None
     seed: int = 2_000_000  # of the trials' scenes, far from those of the demonstrations
 
@@ -61,7 +62,7 @@ def full_plan() -> Plan:
     cells = [
         Cell("lift", "lift, 100 demonstrations, over DDS", over="dds"),
         Cell("untrained", "the same network before training, over DDS", checkpoint="initial", over="dds"),
-        Cell("push", "push, 100 demonstrations, over DDS", task="push", over="dds"),
+        Cell("push", "push, 100 demonstrations, over DDS", task="push", preset="sim_push", over="dds"),
         *(Cell(f"demos_{n}", f"{n} demonstrations", demos=n) for n in (10, 25, 50, 100)),
         Cell("head_mlp", "MLP head", head={"kind": "mlp"}),
         Cell("head_diffusion", "diffusion head", head=_DIFFUSION),
@@ -73,7 +74,7 @@ def full_plan() -> Plan:
         ),
         *(Cell(f"seen_{v}", f"scene changed after training: {v}", variation=v) for v in _SEEN),
     ]
-    return Plan("full", tuple(cells), trials=50, preset="sim_lift")
+    return Plan("full", tuple(cells), trials=50)
 
 
 def quick_plan() -> Plan:

@@ -79,9 +79,10 @@ class Stages:
         return run
 
     def _preset(self, cell: Cell) -> str:
+        preset = self.plan.preset or cell.preset
         if not cell.head:
-            return self.plan.preset
-        settings = to_mapping(load_finetune_config(self.plan.preset))
+            return preset
+        settings = to_mapping(load_finetune_config(preset))
         settings["policy"]["head"] = dict(cell.head)
         return str(self._yaml(f"preset_{cell.head['kind']}", settings))
 

@@ -52,5 +52,5 @@ def test_every_cell_can_be_run(plan) -> None:
         assert cell.task in TASKS
         assert cell.variation in VARIATIONS
         assert cell.over == "dds" or cell.strategy == "receding_horizon", "strategies are the commander's"
-    runs = {(cell.run, cell.demos, json.dumps(dict(cell.head)), cell.cameras) for cell in plan.cells}
+    runs = {(cell.run, cell.preset, cell.demos, json.dumps(dict(cell.head)), cell.cameras) for cell in plan.cells}
     assert len({run for run, *_ in runs}) == len(runs), "a run has one recipe"
