@@ -58,7 +58,7 @@ def locked_memory() -> Finding:
     )
 
 
-def largest_socket_buffer() -> int | None:
+def _largest_socket_buffer() -> int | None:
     """Bytes that a program may ask for; None where the system does not tell."""
     try:
         return int(_SOCKET_LIMIT.read_text())
@@ -68,7 +68,7 @@ def largest_socket_buffer() -> int | None:
 
 def socket_buffer() -> Finding:
     """Whether the sockets can hold what the nodes tell of themselves when they start together."""
-    name, permitted = "socket buffer", largest_socket_buffer()
+    name, permitted = "socket buffer", _largest_socket_buffer()
     if permitted is None:
         return Finding(name, True, "not shown by this system")
     return Finding(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("rclpy", reason="needs ROS 2 (make setup installs it)")
+
 from hpt_ros.cli import record
 from hpt_ros.errors import StreamError
-
-session = pytest.importorskip("hpt_ros.nodes.session", reason="needs rclpy", exc_type=ImportError)
+from hpt_ros.nodes import session
 
 
 class Refusing:
