@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -102,7 +103,7 @@ class Input:
         with handle:
             while (taken := handle.take_message(kind, True)) is not None:
                 raw, info = taken
-                receive_ns = self._in_order(clock_ns() if clock_ns else info["received_timestamp"] or now_ns)
+                receive_ns = self._in_order(clock_ns() if clock_ns else info["received_timestamp"] or now_ns, clock_ns)
                 batch.append(
                     Arrival(
                         receive_ns,
@@ -114,9 +115,13 @@ class Input:
                     )
                 )
 
-    def _in_order(self, receive_ns: int) -> int:
-        """A message that overtook a lost one waits until that was sent again: it was there no earlier than its forerunner."""
-        if 0 < self._last_ns - receive_ns < _REPAIR_NS:
+    def _in_order(self, receive_ns: int, clock_ns: Callable[[], int] | None) -> int:
+        """A message that overtook a lost one waits until that was sent again: it was there no earlier than its forerunner.
+
+        The forerunner may be seconds late (DDS repairs with its heartbeat); only after the clock was set back is it in
+        the future.
+        """
+        if receive_ns < self._last_ns <= (clock_ns or time.time_ns)():
             return self._last_ns
         self._last_ns = receive_ns
         return receive_ns
@@ -140,7 +145,6 @@ class Input:
 
 
 _NOBODY = {"data": b""}
-_REPAIR_NS = 1_000_000_000  # further back, the clock was set
 
 
 def _unused(_: bytes) -> None:

@@ -62,7 +62,8 @@ def test_a_short_run_over_dds_loses_nothing(tmp_path, monkeypatch) -> None:
     topics = {row["what"]: row for row in report.rows if "published" in row}
     assert len(topics) == 6
     assert all(row["published"] > 3 * 0.5 * row["rate_hz"] for row in topics.values())
+    losses = {what: (row["lost"], row["out_of_order"]) for what, row in topics.items()}
     lost, *_ = report.goals
-    assert (lost.found, lost.reached) == (0, True)
+    assert (lost.found, lost.reached, set(losses.values())) == (0, True, {(0, 0)}), losses
     assert next(row for row in report.rows if row["what"] == "recorder")["cpu_percent"] > 0
     assert list(tmp_path.iterdir()) == [], "the recording is gone afterwards"
