@@ -28,9 +28,6 @@ _GRID_S = 0.01
 _POSTURE_GAIN_1_S = 1.0
 _ABOVE_M, _GRASP_M, _RAISED_M = 0.12, 0.02, 0.20  # heights of the TCP over the table
 _GRIP_S = 0.6
-# Two finger tips hold the cube steady at any yaw; one blunt tip lets it slip off. Over topics the hand only opens or closes, and closes:
-# then the world's disturbance, which spares a closed hand, does not act.
-_FORK_WIDTH_M = 0.03
 _BEHIND_M = 0.075  # of the cube's centre, where a push begins
 _CONTACT_M = 0.027  # from the TCP to the cube's centre while pushing
 _PUSH_SPEED_M_S = 0.12
@@ -128,9 +125,9 @@ def _push_legs(seen: Sight) -> list[Leg]:
     behind = seen.cube_m * level - ahead * _BEHIND_M
     end = seen.goal_m * level - ahead * _CONTACT_M
     return [
-        Leg(behind + [0, 0, _ABOVE_M], yaw, _FORK_WIDTH_M),
-        Leg(behind + [0, 0, _GRASP_M], yaw, _FORK_WIDTH_M),
-        Leg(end + [0, 0, _GRASP_M], yaw, _FORK_WIDTH_M, _PUSH_SPEED_M_S),
+        Leg(behind + [0, 0, _ABOVE_M], yaw, 0.0),
+        Leg(behind + [0, 0, _GRASP_M], yaw, 0.0),
+        Leg(end + [0, 0, _GRASP_M], yaw, 0.0, _PUSH_SPEED_M_S),
     ]
 
 

@@ -16,7 +16,7 @@ from hpt_ros.sim.variation import variation_named
 
 WIDTH_SPEED_M_S = 0.1  # of the hand's own position control
 _MOVES_NS = 50_000_000  # after its last change of target the arm counts as told to move
-_GRIPS_M = 0.01
+_GRIPS_M = 0.01  # wider than told, the closing hand is on its way to the cube or holds it
 _CHECK_PERIOD_NS = 20_000_000  # of success and of the solver's health
 _BROKEN = [  # MuJoCo warns, puts zeros in their place and goes on
     int(kind)
@@ -50,7 +50,7 @@ class World:
         home_rad: joint angles (7,) that the randomised starts lie around.
         change: what of the scene differs from the usual one.
         variation: name of a change of what the cameras see.
-        disturbance: how far the arm is pushed about while it moves with an open hand, see `Disturbance`.
+        disturbance: how far the arm is pushed about while it moves and grips nothing, see `Disturbance`.
 
     Raises:
         ConfigError: no such task or variation.
@@ -125,13 +125,16 @@ class World:
         self._width_reference += min(max(self._width_target - self._width_reference, -reach), reach)
         self._data.ctrl[self._at.width] = self._width_reference
         if self._disturbance:
-            moving = self.time_ns - self._moved_ns < _MOVES_NS and self._width_target > _GRIPS_M
+            moving = self.time_ns - self._moved_ns < _MOVES_NS and not self._grips()
             offset = self._disturbance.step(self.timestep_ns * 1e-9, moving, float(self.tcp_m[2]))
             self._data.ctrl[self._at.arm_position] = self._arm_target + offset
         mujoco.mj_step(self.model, self._data)
         self.time_ns += self.timestep_ns
         if self.time_ns - self._checked_ns >= _CHECK_PERIOD_NS:
             self._check()
+
+    def _grips(self) -> bool:
+        return self._width_target < _GRIPS_M < self.fingers_m.sum() - self._width_target
 
     def _check(self) -> None:
         if any(self._data.warning[kind].number for kind in _BROKEN):
