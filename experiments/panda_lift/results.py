@@ -15,7 +15,7 @@ from hpt_ros.benchmarks.report import machine, versions
 _INTRO = """# Proof run on the simulated Panda
 
 Written by `python -m experiments.panda_lift{quick}` ({machine}, {cores} cores; {versions}). Demonstrations by the scripted expert through the
-commander over DDS, on an arm that is pushed about while it moves with an open hand; {trials} trials a cell from the same scenes, none of which was demonstrated. Trials *over
+commander over DDS, on an arm that is pushed about while it moves and grips nothing; {trials} trials a cell from the same scenes, none of which was demonstrated. Trials *over
 DDS* run all nodes in real time; the others run in the simulator alone, without latency and limiter. One training run each: intervals are of the trials
 only, not of what another seed of training would give.
 
