@@ -34,7 +34,7 @@ UNFINISHED = 75
 def main() -> int:
     """0: all is done and reported. 75: the time was over; the same command goes on."""
     parser = argparse.ArgumentParser(prog="python -m experiments.transfer", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the small variant: minutes instead of a night")
+    parser.add_argument("--quick", action="store_true", help="the small variant: minutes instead of hours")
     parser.add_argument("--out", type=Path, default=Path("out/transfer"))
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where transfer.md and its figure are written")
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")

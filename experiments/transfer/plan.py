@@ -1,4 +1,4 @@
-"""What is run: the large variant for a night, the small one for minutes."""
+"""What is run: the large variant for hours, the small one for minutes."""
 
 from __future__ import annotations
 

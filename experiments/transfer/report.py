@@ -150,7 +150,7 @@ def _caveat(plan: Plan, missing: Sequence[str]) -> str:
     if plan.name == "quick":
         text = (
             "**This is the small variant**, made to finish in minutes: a tiny network, a short pre-training with one seed, few steps and few trials. It shows that the\n"
-            "experiment runs, not what pre-training is worth; the full one takes a night on two cores.\n\n"
+            "experiment runs, not what pre-training is worth; the full one takes hours on two cores.\n\n"
         )
     return text + (f"**Not finished, and not in the table**: {'; '.join(missing)}.\n\n" if missing else "")
 
