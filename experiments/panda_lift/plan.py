@@ -14,7 +14,7 @@ class Cell:
     """One checkpoint under one condition.
 
     `over`: trials over DDS in real time, or in the simulator alone (no latency, no limiter). `demos` are the first ones of
-    the recording, which spreads its scenes evenly. `head` and `strategy` change the `preset` and the embodiment.
+    the recording, which spreads its scenes evenly. `head` and `augmentation` change the `preset`, `strategy` the embodiment.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Cell:
     preset: str = "sim_lift"
     demos: int = 100
     head: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, float] = field(default_factory=dict)
     cameras: tuple[str, ...] = BOTH
     strategy: str = "receding_horizon"
     variation: str = "none"
@@ -37,7 +38,8 @@ class Cell:
     @property
     def run(self) -> str:
         """The training run, shared by cells that differ in their trials only."""
-        return f"{self.recording}_{self.demos}_{self.head.get('kind', 'preset')}"
+        changed = "_augmented" if self.augmentation else ""
+        return f"{self.recording}_{self.demos}_{self.head.get('kind', 'preset')}{changed}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Plan:
 
 _DIFFUSION = {"kind": "diffusion", "down_dims": [64, 128], "train_steps": 100, "denoise_steps": 10}
 _FLOW = {"kind": "flow", "down_dims": [64, 128], "denoise_steps": 10}
+_CHANGED_VIEWS = {"shift": 0.04, "brightness": 0.5, "contrast": 0.4, "saturation": 0.5}
 _SEEN = ("dim", "bright", "camera", "cube_orange", "cube", "table")
 
 
@@ -73,6 +76,11 @@ def full_plan() -> Plan:
             for s in ("blend", "temporal_ensemble")
         ),
         *(Cell(f"seen_{v}", f"scene changed after training: {v}", variation=v) for v in _SEEN),
+        Cell("augmented", "trained on changed views, over DDS", augmentation=_CHANGED_VIEWS, over="dds"),
+        *(
+            Cell(f"augmented_{v}", f"trained on changed views, scene: {v}", augmentation=_CHANGED_VIEWS, variation=v)
+            for v in _SEEN
+        ),
     ]
     return Plan("full", tuple(cells), trials=50)
 

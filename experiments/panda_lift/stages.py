@@ -80,11 +80,14 @@ class Stages:
 
     def _preset(self, cell: Cell) -> str:
         preset = self.plan.preset or cell.preset
-        if not cell.head:
+        if not cell.head and not cell.augmentation:
             return preset
         settings = to_mapping(load_finetune_config(preset))
-        settings["policy"]["head"] = dict(cell.head)
-        return str(self._yaml(f"preset_{cell.head['kind']}", settings))
+        if cell.head:
+            settings["policy"]["head"] = dict(cell.head)
+        if cell.augmentation:
+            settings["augmentation"] = dict(cell.augmentation)
+        return str(self._yaml(f"preset_{cell.run}", settings))
 
     def _embodiment(self, cell: Cell, strategy: str = "receding_horizon") -> str:
         usual = load_embodiment("sim_panda")
