@@ -52,7 +52,5 @@ def test_every_cell_can_be_run(plan) -> None:
         assert cell.task in TASKS
         assert cell.variation in VARIATIONS
         assert cell.over == "dds" or cell.strategy == "receding_horizon", "strategies are the commander's"
-    runs = {
-        (c.run, c.preset, c.demos, json.dumps([dict(c.head), dict(c.augmentation)]), c.cameras) for c in plan.cells
-    }
+    runs = {(c.run, c.preset, c.demos, json.dumps([dict(c.head), dict(c.augmentation)]), c.cameras) for c in plan.cells}
     assert len({run for run, *_ in runs}) == len(runs), "a run has one recipe"
