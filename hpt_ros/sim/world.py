@@ -134,7 +134,7 @@ class World:
             self._check()
 
     def _grips(self) -> bool:
-        return self._width_target < _GRIPS_M < self.fingers_m.sum() - self._width_target
+        return self._width_target < _GRIPS_M < float(self.fingers_m.sum()) - self._width_target
 
     def _check(self) -> None:
         if any(self._data.warning[kind].number for kind in _BROKEN):
