@@ -31,7 +31,7 @@ def _machine(report: Mapping[str, Any]) -> Iterator[str]:
 def _section(name: str, report: Mapping[str, Any]) -> Iterator[str]:
     yield f"## {name}"
     yield ""
-    settings = ", ".join(f"{key}: {_text(value)}" for key, value in report["settings"].items())
+    settings = ", ".join(f"{key}: {_text(v)}" for key, v in report["settings"].items() if not _is_detail(v))
     yield f"`hpt-ros bench {name}`; load of the machine at its end {report['machine']['load'][0]}. {settings}"
     yield ""
     if rows := report["rows"]:
@@ -46,6 +46,11 @@ def _section(name: str, report: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {note}"
     if report["notes"]:
         yield ""
+
+
+def _is_detail(value: Any) -> bool:
+    """Single events and the like, which the JSON file holds."""
+    return isinstance(value, Mapping) or (isinstance(value, Sequence) and any(isinstance(v, Mapping) for v in value))
 
 
 def _limit(goal: Mapping[str, Any]) -> str:

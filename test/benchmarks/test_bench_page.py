@@ -11,7 +11,7 @@ from hpt_ros.benchmarks.report import BenchReport, Goal
 def test_the_page_tells_machine_figures_and_limits():
     report = BenchReport(
         "policy",
-        {"threads": 1},
+        {"threads": 1, "events": {"late": 3}, "worst": [{"late_s": 0.1}], "sizes": [1, 2]},
         [{"what": "eager", "p50_ms": 12.3456}, {"what": "served | fast", "p50_ms": 6.0}],
         ratios={"eager / served": 2.057},
         goals=[Goal("p50", 6.0, 5.0), Goal("rate", 20.0, 15.0, at_most=False)],
@@ -19,6 +19,8 @@ def test_the_page_tells_machine_figures_and_limits():
     ).to_mapping()
     page = bench_page({"policy": report}, {"record": "exit code 5"}, quick=True)
     assert f"{report['machine']['cores']} cores" in page
+    assert page.count("threads: 1, sizes: [1, 2]\n") == 1
+    assert "late" not in page
     assert "| eager | 12.35 |" in page
     assert "served \\| fast" in page
     assert "| eager / served | 2.06 x |" in page
