@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from experiments.side_by_side.lerobot_training import KINDS, Lerobot
+from experiments.side_by_side.lerobot_training import KINDS, PACE, Lerobot, write_pace
 from experiments.side_by_side.trials import Contest, contest
 from hpt_ros.cli.output import console
 from hpt_ros.demos import Demos
@@ -23,7 +23,7 @@ from hpt_ros.evaluation.report_page import HEADINGS, figures, report_page
 from hpt_ros.sim.tasks import task_named
 
 _PUBLISHED = Path(__file__).with_name("published_recipe.yaml")
-_PACE_STEPS = 10
+_PACE_STEPS = 40  # a multiple of the steps between two lines of metrics
 _SEED = 2_000_000  # of the trials' scenes, as those of the proof run
 _NODE, _LEROBOT_NODE = "hpt_ros.nodes.policy_node", "experiments.side_by_side.policy_node"
 
@@ -79,13 +79,13 @@ def _contend(name: str, demos: Path, venv: Path, out: Path, plan: Contest, wall_
 def _hpt_run(demos: Path, run: Path, preset: str, wall_time_s: float) -> Path:
     """Train for about the wall time, by the pace of a few steps."""
     if not (run / "last" / "checkpoint.json").exists():
-        times = []
-        for steps in (1, 1 + _PACE_STEPS):
-            began = time.monotonic()
-            _finetune(demos, preset, run.with_name(f"{run.name}_pace"), steps)
-            times.append(time.monotonic() - began)
-        step_s = max((times[1] - times[0]) / _PACE_STEPS, 1e-3)
+        pace = run.with_name(f"{run.name}_pace")
+        _finetune(demos, preset, pace, _PACE_STEPS + 1)
+        before_last = json.loads((pace / "metrics.jsonl").read_text().splitlines()[-2])
+        step_s = before_last["eta_s"] / (before_last["steps"] - before_last["step"])
+        began = time.monotonic()
         _finetune(demos, preset, run, max(10, round(wall_time_s / step_s)))
+        write_pace(run, step_s, time.monotonic() - began)
     return run
 
 
@@ -104,7 +104,7 @@ def _write(out: Path, docs: Path, minutes: float) -> None:
     (out / "report.html").write_text(report_page(groups))
     lines = [
         "# Side by side\n\nWritten by `python -m experiments.side_by_side`: the same demonstrations, ",
-        f"about {minutes:g} minutes of training each on this machine, the same scenes, over DDS through the same commander. ACT is lerobot 0.4.4's with its own settings ",
+        f"{minutes:g} minutes of training each on this machine ({_trained(out)}, from the start of the command to its end), the same scenes, over DDS through the same commander. ACT is lerobot 0.4.4's with its own settings ",
         "but a chunk of 16; its Diffusion Policy has a U-Net of 64 and 128 channels and 10 DDIM steps, so that a processor computes a chunk in time. Both: 8 windows a batch, not tuned for so short a training.\n\n",
         "| " + " | ".join(HEADINGS[:5]) + " |\n|" + "---|" * 5 + "\n",
     ]
@@ -115,6 +115,11 @@ def _write(out: Path, docs: Path, minutes: float) -> None:
     (docs / "side_by_side.md").write_text("".join(lines))
     (out / "figures.json").write_text(json.dumps([group.candidates() for group in groups], indent=2) + "\n")
     console.print(f"{docs / 'side_by_side.md'}, {out / 'report.html'}", markup=False)
+
+
+def _trained(out: Path) -> str:
+    found = {path.parent.name: json.loads(path.read_text())["seconds"] for path in sorted(out.glob(f"runs/*/{PACE}"))}
+    return ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in found.items())
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         *("--policy.down_dims=[64,128]", "--policy.noise_scheduler_type=DDIM", "--policy.num_inference_steps=10"),
     ),
 }
-_TRIAL_STEPS = 10
+_TRIAL_STEPS = 20
+PACE = "pace.json"  # in a run's folder: what its training took
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,16 @@ class Lerobot:
     def train(self, kind: str, out: Path, wall_time_s: float, embodiment: Embodiment) -> Path:
         """Train for about the wall time, by the pace of a few steps; returns the checkpoint's folder."""
         checkpoint = out / "checkpoints" / "last" / "pretrained_model"
-        if (out / "pace.json").exists() and checkpoint.exists():
+        if (out / PACE).exists() and checkpoint.exists():
             return checkpoint
+        self._steps(kind, out.with_name(out.name + "_pace_1"), 1)  # reads its files from the disk
         first_s = self._steps(kind, out.with_name(out.name + "_pace_1"), 1)
         more_s = self._steps(kind, out.with_name(out.name + "_pace"), 1 + _TRIAL_STEPS)
         step_s = max((more_s - first_s) / _TRIAL_STEPS, 1e-3)
-        steps = max(1, round(wall_time_s / step_s))
-        seconds = self._steps(kind, out, steps)
+        seconds = self._steps(kind, out, max(1, round(wall_time_s / step_s)))
         facts = {"kind": kind, "venv": str(self.venv.resolve()), "embodiment": embodiment_to(embodiment)}
         (checkpoint / FACTS).write_text(json.dumps(facts) + "\n")
-        (out / "pace.json").write_text(json.dumps({"steps": steps, "step_s": step_s, "seconds": seconds}) + "\n")
+        write_pace(out, step_s, seconds)
         return checkpoint
 
     def _steps(self, kind: str, out: Path, steps: int) -> float:
@@ -101,6 +102,11 @@ class Lerobot:
     @property
     def _python(self) -> Path:
         return self.venv / "bin" / "python"
+
+
+def write_pace(run: Path, step_s: float, seconds: float) -> None:
+    """Keep the pace that was measured before a training, and how long the training took."""
+    (run / PACE).write_text(json.dumps({"step_s": step_s, "seconds": seconds}) + "\n")
 
 
 def environment() -> dict[str, str]:
