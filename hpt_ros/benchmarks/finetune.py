@@ -6,7 +6,6 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,61 +14,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hpt_ros.benchmarks.finetune_reference import FeatureArrays, PublishedPolicy, published_loop
-from hpt_ros.benchmarks.policy_scene import HORIZON, checkpoint, embodiment
+from hpt_ros.benchmarks.finetune_gpu import on_gpu
+from hpt_ros.benchmarks.finetune_scene import SEED, RandomDemos, Scene
+from hpt_ros.benchmarks.policy_scene import HORIZON, checkpoint
 from hpt_ros.benchmarks.registry import Say
 from hpt_ros.benchmarks.report import BenchReport, Goal
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.heap import keep_all_blocks
-from hpt_ros.model import HPTPolicy, PolicyConfig
-from hpt_ros.model.config import EncoderConfig
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.encoders.images import to_network
-from hpt_ros.training.adaptation import freeze_trunk
-from hpt_ros.training.config import AugmentationConfig, ComputeConfig, FinetuneConfig, OptimizerConfig, Precision
-from hpt_ros.training.features import CachedFeatures, cached_features, image_hash
-from hpt_ros.training.learner import Learner
-from hpt_ros.training.order import Order
-from hpt_ros.training.windows import Windows, all_episodes
+from hpt_ros.training.config import AugmentationConfig, Precision
+from hpt_ros.training.features import cached_features, image_hash
 
 FASTER_FP32, FASTER_BF16, FASTER_FEATURES, SAME_LOSS = 2.0, 3.0, 2.0, 1e-4
 STEPS, QUICK_STEPS, BATCH, QUICK_BATCH = 4, 2, 256, 64
-TICKS, FRAMES = 1024, 384
+FRAMES = 384
 IMITATED_BATCH = 16
-SEED = 0
 NOTES = (
     "on a busy machine read the ratio in processor time, the published loop's loading worker included",
     "features are random numbers and weights are random: no figure says anything about how good a policy is",
     "stems and head are trained, encoder and trunk are frozen (the paper's regime); `full` trains the trunk as well",
     "the first step of each side is not counted; both sides have the same weights, batches, optimiser and threads, no dropout",
 )
-
-
-@dataclass(frozen=True)
-class _Episode:
-    start: int
-    stop: int
-    score: float = 1.0
-    task: str = ""
-    instruction: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class _Set:
-    """Demonstrations of random numbers, as `hpt_ros.demos.Demos`."""
-
-    path: Path
-    embodiment: Embodiment
-    episodes: tuple[_Episode, ...]
-    state: NDArray[np.float32]
-    command: NDArray[np.float32]
-    images: dict[str, NDArray[np.uint8]]
-    depth: dict[str, NDArray[np.uint16]]
-    intervention: None = None
-
-    def window(self, i: int) -> Any:
-        raise AssertionError("the features are known: no window is read")
 
 
 def run(quick: bool, say: Say) -> BenchReport:
@@ -80,6 +45,8 @@ def run(quick: bool, say: Say) -> BenchReport:
     with tempfile.TemporaryDirectory() as made:
         _features(Path(made), FRAMES // 8 if quick else FRAMES, report, say)
         _steps(Path(made), steps, batch, report, say, bf16=not quick, full=not quick)
+        if torch.cuda.is_available():
+            on_gpu(Path(made) / "gpu", batch, quick, report, say)
     report.notes.extend(NOTES)
     if not _has_bf16():
         report.notes.append(
@@ -96,7 +63,7 @@ def _features(folder: Path, frames: int, report: BenchReport, say: Say) -> None:
     assert isinstance(encoder, ImageEncoder)
     rng = np.random.default_rng(SEED)
     images = {c.name: rng.integers(0, 256, (frames, *c.size_px, 3), np.uint8) for c in policy.embodiment.cameras}
-    demos = _Set(folder, policy.embodiment, (), *(np.zeros((frames, 1), np.float32),) * 2, images, {})
+    demos = RandomDemos(folder, policy.embodiment, (), *(np.zeros((frames, 1), np.float32),) * 2, images, {})
     (folder / "images").mkdir()
     np.save(folder / "images" / "noise.npy", rng.integers(0, 256, 64, np.uint8))
     with torch.no_grad():
@@ -120,7 +87,7 @@ def _one_by_one(encoder: Any, images: dict[str, NDArray[np.uint8]], frames: int)
 
 
 def _steps(folder: Path, steps: int, batch: int, report: BenchReport, say: Say, *, bf16: bool, full: bool) -> None:
-    scene = _Scene(folder / "steps", batch)
+    scene = Scene(folder / "steps", batch)
     kinds: list[tuple[str, Precision, bool]] = [("fp32", "fp32", True)]
     kinds += [("fp32, full", "fp32", False)] if full else []
     kinds += [("bf16", "bf16", True)] if bf16 else []
@@ -159,59 +126,6 @@ def _row(what: str, timed: _Timed, batch: int) -> dict[str, Any]:
         "samples/s": round(batch / timed.step_s, 1),
         "last loss": timed.losses[-1],
     }
-
-
-class _Scene:
-    """The same random features, states and commands for both sides."""
-
-    def __init__(self, folder: Path, batch: int) -> None:
-        self._batch, self._body = batch, embodiment()
-        rng, body = np.random.default_rng(SEED), self._body
-        widths = len(body.state_names), len(body.action_names)
-        state, command = (rng.uniform(-1, 1, (TICKS, width)).astype(np.float32) for width in widths)
-        features = rng.random((TICKS, len(body.cameras), 49, 512), np.float32)
-        episodes = (_Episode(0, TICKS),)
-        demos = _Set(folder, body, episodes, state, command, {}, {})
-        folder.mkdir()
-        np.save(folder / "features.npy", features)
-        cache = CachedFeatures({folder: [folder / "features.npy"]}, None)
-        self._windows = Windows(all_episodes([demos]), None, cache)
-        chunk = np.minimum(np.arange(TICKS)[:, None] + 1 + np.arange(body.policy.action_horizon), TICKS - 1)
-        valid = np.arange(TICKS)[:, None] + 1 + np.arange(body.policy.action_horizon) < TICKS
-        self._arrays = {"image": features, "state": state, "action": command[chunk], "valid": valid}
-
-    def policy(self, frozen: bool) -> HPTPolicy:
-        torch.manual_seed(SEED)
-        still = {"dropout": 0.0, "drop_path": 0.0}
-        config = PolicyConfig.sized("base", encoder=EncoderConfig("resnet18", "random"), **still)
-        policy = HPTPolicy(config, self._body)
-        freeze_trunk(policy, "all" if frozen else "none")
-        policy.scaling.fit(*self._windows.rows())
-        return policy
-
-    def ours(self, frozen: bool, precision: Precision, steps: int, batch_size: int) -> Iterator[float]:
-        policy = self.policy(frozen)
-        config = FinetuneConfig(
-            policy.config, _OPTIMIZER, steps=10**6, batch_size=batch_size, compute=ComputeConfig(precision)
-        )
-        learner = Learner(config, policy, self._windows, self._windows, SEED)
-        return (learner.step().loss for _ in range(steps))
-
-    def published(self, frozen: bool, steps: int) -> Iterator[float]:
-        policy = self.policy(frozen)
-        order = Order(TICKS, self._batch, SEED)
-        ticks = np.concatenate([order.batch(step) for step in range(steps)])
-        rest = [p for p in policy.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": _OPTIMIZER.weight_decay},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=_OPTIMIZER.lr)
-        data = FeatureArrays(self._arrays, ticks, HORIZON)
-        return published_loop(PublishedPolicy(policy), data, self._batch, optimizer, _OPTIMIZER.grad_clip)
-
-
-_OPTIMIZER = OptimizerConfig(lr=1e-5, warmup_steps=0, weight_decay=0.05, grad_clip=1.0)
 
 
 class _Timed(NamedTuple):

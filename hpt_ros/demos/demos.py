@@ -17,6 +17,8 @@ from hpt_ros.demos.store import FORMAT_VERSION, INDEX, READABLE_VERSIONS
 from hpt_ros.embodiment import Camera, Embodiment, embodiment_from, fingerprint
 from hpt_ros.errors import ConfigError, DataError
 
+Indices = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -189,11 +191,15 @@ def _frames(path: Path, camera: Camera, form: Form) -> Frames:
 
 
 def window_rows(
-    embodiment: Embodiment, tick: int, start: int, stop: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows of a set that make the window at `tick` of the episode [start, stop): (T,) its past, (H,) its future, and bool
-    (H,) where that future is in the episode; before and after the episode its first and last row are repeated."""
+    embodiment: Embodiment, tick: int | Indices, start: int | Indices, stop: int | Indices
+) -> tuple[Indices, Indices, NDArray[np.bool_]]:
+    """Rows of a set that make the window at `tick` of the episode [start, stop), or many windows (N,) of theirs.
+
+    Gives (..., T) its past, (..., H) its future, and bool (..., H) where that future is in the episode; before and after the
+    episode its first and last row are repeated.
+    """
     policy = embodiment.policy
-    past = np.maximum(np.arange(tick - policy.observation_horizon + 1, tick + 1), start)
-    future = np.arange(tick + 1, tick + 1 + policy.action_horizon)
-    return past, np.minimum(future, stop - 1), future < stop
+    now, first, end = (np.asarray(rows)[..., None] for rows in (tick, start, stop))
+    past = np.maximum(now + np.arange(1 - policy.observation_horizon, 1), first)
+    future = now + np.arange(1, policy.action_horizon + 1)
+    return past, np.minimum(future, end - 1), future < end

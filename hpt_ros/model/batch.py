@@ -68,4 +68,5 @@ def _to(value: Any, device: torch.device) -> Any:
         return {name: _to(item, device) for name, item in value.items()}
     if isinstance(value, Features):
         return Features(*(_to(item, device) for item in value))
-    return None if value is None else value.to(device)
+    # towards the processor a copy that is not waited for could be read before it is there
+    return None if value is None else value.to(device, non_blocking=device.type == "cuda")

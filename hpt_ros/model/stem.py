@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hpt_ros.model.attention import attend
 from hpt_ros.model.batch import Features, Tokens
 from hpt_ros.model.positions import add_positions
 
@@ -30,7 +31,7 @@ class CrossAttention(nn.Module):
         k, v = map(self._split, self.to_kv(context).chunk(2, dim=-1))
         mask = None if keep is None else keep[:, None, None]
         dropout = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        attended = attend(q, k, v, mask, dropout)
         out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))
         return out
 

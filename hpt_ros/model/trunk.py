@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hpt_ros.model.attention import attend
 from hpt_ros.model.batch import Tokens
 
 
@@ -31,9 +32,9 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
         n = len(tokens)
         q, k, v = self.project(tokens).chunk(3, dim=-1)
-        k = torch.cat([k, self.bias_k.expand(n, -1, -1)], dim=1)
-        v = torch.cat([v, self.bias_v.expand(n, -1, -1)], dim=1)
-        attended = F.scaled_dot_product_attention(self._split(q), self._split(k), self._split(v), attn_mask=keep)
+        k = torch.cat([k, self.bias_k.to(k.dtype).expand(n, -1, -1)], dim=1)
+        v = torch.cat([v, self.bias_v.to(v.dtype).expand(n, -1, -1)], dim=1)
+        attended = attend(self._split(q), self._split(k), self._split(v), keep)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 

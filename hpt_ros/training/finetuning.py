@@ -181,6 +181,8 @@ def train(
         counts = count_parameters(policy)
         planned(Plan(len(training), len(held_out), windows, counts, need, trunk_report, remarks, done))
         features = _features(config, sets, policy, images, seed, caching)
+        if features is not None:
+            features.place(torch.device(device), need.room(torch.device(device)))
         learner = Learner(
             config,
             policy,

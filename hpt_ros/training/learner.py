@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -47,6 +48,11 @@ class Validation:
     columns: Mapping[str, float] = field(default_factory=dict)
 
 
+def _compiled(policy: HPTPolicy, device: torch.device) -> Callable[..., Tensor]:
+    """On a GPU replayed as graphs: without, a step waits for the processor to launch its thousand small kernels."""
+    return torch.compile(policy.loss_of, mode="reduce-overhead" if device.type == "cuda" else None)
+
+
 class Learner:
     """A policy, its optimiser and the order of its batches. The policy's device is where training runs."""
 
@@ -56,7 +62,7 @@ class Learner:
         self._device = next(policy.parameters()).device
         self._order = Order(len(windows), config.batch_size, seed, windows.weights(config.scores.exponent))
         self._loss_of: Callable[..., Tensor] = (
-            torch.compile(policy.loss_of) if config.compute.compile else policy.loss_of
+            _compiled(policy, self._device) if config.compute.compile else policy.loss_of
         )
         self._batches = Ahead(self._batch, config.steps)
         self.optimization = Optimization(config.optimizer, config.steps, policy.named_parameters())
@@ -85,12 +91,13 @@ class Learner:
         torch.autograd.backward(loss)
         watch.lap("backward")
         norm = optimization.clip()
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise self._diverged(loss, norm, self._order.batch(step))
+        loss_before, grad_norm = torch.stack([loss.detach().float(), norm.float()]).tolist()  # waits for a GPU once
+        if not (math.isfinite(loss_before) and math.isfinite(grad_norm)):
+            raise self._diverged(loss_before, grad_norm, self._order.batch(step))
         optimization.update(step)
         watch.lap("update")
         self.steps_done += 1
-        return Step(loss.item(), norm.item(), watch.seconds)
+        return Step(loss_before, grad_norm, watch.seconds)
 
     @torch.no_grad()
     def validate(self) -> Validation | None:
@@ -143,14 +150,14 @@ class Learner:
         enabled = self._config.compute.precision == "bf16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
 
-    def _diverged(self, loss: Tensor, norm: Tensor, chosen: Any) -> DivergedError:
+    def _diverged(self, loss: float, norm: float, chosen: Any) -> DivergedError:
         names = [self._windows.name(i) for i in self._culprits(chosen)]
         shown = names[:_SHOWN_WINDOWS] + (
             [f"and {len(names) - _SHOWN_WINDOWS} more"] if len(names) > _SHOWN_WINDOWS else []
         )
         where = "every window alone is finite" if not names else "not finite in:\n  " + "\n  ".join(shown)
         return DivergedError(
-            f"step {self.steps_done + 1}: loss {loss.item()}, gradient norm {norm.item()}; {where}",
+            f"step {self.steps_done + 1}: loss {loss}, gradient norm {norm}; {where}",
             "look at these demonstrations (`hpt-ros audit`); or lower optimizer.lr, or lengthen optimizer.warmup_steps",
         )
 

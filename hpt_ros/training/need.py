@@ -35,13 +35,21 @@ class Need:
 
     def require(self, device: torch.device) -> None:
         """Raise DataError where the device has less than that."""
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+        free = _free(device)
         if free is not None and self.total > free:
             parts = ", ".join(f"{field.name} {getattr(self, field.name) / 1e9:.2f}" for field in fields(self))
             raise DataError(
                 f"training needs about {self.total / 1e9:.2f} GB of memory ({parts}), {free / 1e9:.2f} GB are free on {device}",
                 "lower batch_size, set policy.recompute_blocks: true, freeze more of the trunk, or end other programs",
             )
+
+    def room(self, device: torch.device) -> int:
+        """Bytes of a device that something else may take: half of what training leaves, for its blocks come in unlike sizes."""
+        return max(0, ((_free(device) or 0) - self.total) // 2)
+
+
+def _free(device: torch.device) -> int | None:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
 
 
 def training_need(

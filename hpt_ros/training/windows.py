@@ -243,6 +243,10 @@ class Windows:
         self._instructions, self._features = instructions, features
         self._augmentation = augmentation or AugmentationConfig()
         self._index = [(e, tick) for e in episodes for tick in e.ticks]
+        self._sets = list({id(e.demos): e.demos for e in episodes}.values())
+        numbers = {id(demos): i for i, demos in enumerate(self._sets)}
+        rows = [(numbers[id(e.demos)], tick, e.start, e.stop) for e, tick in self._index]
+        self._rows = np.array(rows, np.int64).reshape(-1, 4)  # number of the set, tick, bounds of its episode
 
     def __len__(self) -> int:
         return len(self._index)
@@ -253,7 +257,7 @@ class Windows:
         With a seed their images are changed at random, as the settings say; it alone decides how.
         """
         chosen = [self._index[i] for i in indices]
-        batch = self._pixels(chosen, seed) if self._features is None else self._cached(chosen, seed, self._features)
+        batch = self._pixels(chosen, seed) if self._features is None else self._cached(indices, seed, self._features)
         if self._instructions is None:
             return batch
         language = [self._instructions.tokens(e.instruction) for e, _ in chosen]
@@ -278,29 +282,29 @@ class Windows:
         )
 
     def _cached(
-        self, chosen: Sequence[tuple[Episode, int]], seed: Sequence[int] | None, features: CachedFeatures
+        self, indices: Sequence[int] | NDArray[np.int64], seed: Sequence[int] | None, features: CachedFeatures
     ) -> Batch:
-        found = [window_rows(e.demos.embodiment, tick, e.start, e.stop) for e, tick in chosen]
-        past, future, valid = zip(*found, strict=True)
-        sets = [e.demos for e, _ in chosen]
-        space = action_space(sets[0].embodiment)
-        copies = np.zeros(len(chosen), np.int64)
+        """All windows of a set at once: what holds the interpreter here delays the thread that drives a GPU."""
+        set_of, tick, start, stop = self._rows[np.asarray(indices)].T
+        body = self._sets[0].embodiment
+        past, future, valid = window_rows(body, tick, start, stop)
+        state = np.empty((*past.shape, len(body.state_names)), np.float32)
+        command = np.empty((*future.shape, len(body.action_names)), np.float32)
+        depth = {c.name: np.empty((*past.shape, *c.size_px), np.uint16) for c in body.depth}
+        for number in np.unique(set_of):
+            mine, demos = set_of == number, self._sets[number]
+            state[mine], command[mine] = demos.state[past[mine]], demos.command[future[mine]]
+            for name, frames in depth.items():
+                frames[mine] = demos.depth[name][past[mine]]
+        copies = np.zeros(len(tick), np.int64)
         if seed is not None:
-            copies = np.random.default_rng(seed).integers(0, features.copies, len(chosen))
-        depth = chosen[0][0].demos.embodiment.depth
+            copies = np.random.default_rng(seed).integers(0, features.copies, len(tick))
         return Batch(
-            state=_stack([demos.state[rows] for demos, rows in zip(sets, past, strict=True)]),
-            depth={
-                c.name: _stack([np.asarray(d.depth[c.name][r]) for d, r in zip(sets, past, strict=True)]) for c in depth
-            },
-            features={"image": features.gather([demos.path for demos in sets], np.stack(past), copies)},
-            action=_stack(
-                [
-                    space.encode(e.demos.command[rows], e.demos.state[tick])
-                    for (e, tick), rows in zip(chosen, future, strict=True)
-                ]
-            ),
-            valid=_stack(valid),
+            state=torch.from_numpy(state),
+            depth={name: torch.from_numpy(frames) for name, frames in depth.items()},
+            features={"image": features.gather([self._sets[i].path for i in set_of], past, copies)},
+            action=torch.from_numpy(action_space(body).encode(command, state[:, -1])),
+            valid=torch.from_numpy(valid),
         )
 
     def weights(self, exponent: float) -> NDArray[np.float64] | None:

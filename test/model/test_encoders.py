@@ -189,6 +189,11 @@ def test_spatial_softmax_reports_where_the_peak_is() -> None:
     assert (x1, y1) == pytest.approx((-0.5, 1.0), abs=1e-5)
 
 
+def test_spatial_softmax_of_bfloat16_is_as_exact_as_its_features() -> None:
+    features = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(SpatialSoftmax()(features), SpatialSoftmax()(features.float()))
+
+
 def test_cameras_of_different_sizes_are_fine_for_spatial_softmax(embodiment: Embodiment) -> None:
     front, wrist = embodiment.cameras
     policy = HPTPolicy(PolicyConfig(), replace(embodiment, cameras=(front, replace(wrist, size_px=(32, 24)))))

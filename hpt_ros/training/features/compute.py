@@ -65,7 +65,7 @@ def cached_features(
     require_memory(encoder, workers, FRAMES)
     total = sum(s.layout.shape[0] for found in stores.values() for _, s in found) * len(encoder.cameras)
     progress = _Progress(total, said)
-    with _threads(workers, device):
+    with _threads(workers, device), _full_precision():
         fast = _checked(encoder)
         for demos in sets:
             for changes, store in stores[demos.path]:
@@ -189,6 +189,17 @@ def _held(store: FeatureStore) -> int:
 
 def _length(rows: slice) -> int:
     return int(rows.stop - rows.start)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Features do not depend on the device: cuDNN would round what it multiplies to 10 bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @contextmanager

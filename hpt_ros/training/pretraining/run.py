@@ -135,15 +135,17 @@ def train(
         policy.to(workers.device)
         images = workers.together(sources.image_hashes) if config.caches else {}
         cached = bool(images) and all(images.values())
-        workers.together(lambda: _need(config, policy, workers, cached).require(workers.device))
+        need = workers.together(lambda: _need(config, policy, workers, cached))
+        workers.together(lambda: need.require(workers.device))
         facts = _facts(config, sources, policy, workers, seed) | {"images": images}
         workers.require_same(facts)
         workers.together(lambda: folder.begin(facts))
         folder.saved = workers.shared_state(folder.saved)
         if cached:
-            sources = sources.with_features(
-                workers.together(lambda: _features(sources, policy, workers, images, caching))
-            )
+            features = workers.together(lambda: _features(sources, policy, workers, images, caching))
+            for each in features.values():
+                each.place(workers.device, need.room(workers.device))
+            sources = sources.with_features(features)
         folder.learner = learner = PretrainLearner(config, policy, sources, workers, seed)
         provenance = {
             "data": {"sets": [str(s.demos.path) for s in sources.sets], "hash": facts["data"]},
