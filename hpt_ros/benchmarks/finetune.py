@@ -27,7 +27,7 @@ from hpt_ros.training.features import cached_features, image_hash
 
 FASTER_FP32, FASTER_BF16, FASTER_FEATURES, SAME_LOSS = 2.0, 3.0, 2.0, 1e-4
 STEPS, QUICK_STEPS, BATCH, QUICK_BATCH = 4, 2, 256, 64
-FRAMES = 384
+FRAMES = 768
 IMITATED_BATCH = 16
 NOTES = (
     "on a busy machine read the ratio in processor time, the published loop's loading worker included",

@@ -288,8 +288,8 @@ class Windows:
         set_of, tick, start, stop = self._rows[np.asarray(indices)].T
         body = self._sets[0].embodiment
         past, future, valid = window_rows(body, tick, start, stop)
-        state = np.empty((*past.shape, len(body.state_names)), np.float32)
-        command = np.empty((*future.shape, len(body.action_names)), np.float32)
+        state = np.empty((*past.shape, self._sets[0].state.shape[1]), np.float32)
+        command = np.empty((*future.shape, self._sets[0].command.shape[1]), np.float32)
         depth = {c.name: np.empty((*past.shape, *c.size_px), np.uint16) for c in body.depth}
         for number in np.unique(set_of):
             mine, demos = set_of == number, self._sets[number]

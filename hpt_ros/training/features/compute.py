@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +127,19 @@ def _complete(
         if not missing:
             return
         log.info("%s: computing %d of %d blocks", store.folder, len(missing), store.layout.blocks)
+        left, jobs = iter(missing), deque[tuple[int, Future[NDArray[Any]]]]()
         with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(missing), 2 * workers):  # a few at a time: memory stays bounded
-                blocks = missing[start : start + 2 * workers]
-                jobs = [pool.submit(_block, demos, encoder, changes, store.layout.rows(b)) for b in blocks]
-                for block, job in zip(blocks, jobs, strict=True):
-                    store.write(block, job.result().astype(store.layout.dtype, copy=False))
-                    progress.add(_length(store.layout.rows(block)) * views)
+
+            def begin(count: int) -> None:
+                for block in islice(left, count):
+                    jobs.append((block, pool.submit(_block, demos, encoder, changes, store.layout.rows(block))))
+
+            begin(2 * workers)  # a few at a time: memory stays bounded
+            while jobs:
+                block, job = jobs.popleft()
+                store.write(block, job.result().astype(store.layout.dtype, copy=False))
+                progress.add(_length(store.layout.rows(block)) * views)
+                begin(1)
 
 
 @torch.no_grad()

@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from hpt_ros.demos import Demos, Episode
+from hpt_ros.embodiment import fingerprint
+from hpt_ros.embodiment.columns import ActionKind
+from hpt_ros.embodiment.schema import Action
 from hpt_ros.errors import DataError
 from hpt_ros.model import EncoderConfig, HPTPolicy, PolicyConfig
 from hpt_ros.model.encoders import ImageEncoder
@@ -166,3 +170,31 @@ def test_cache_that_does_not_fit_is_refused_before_anything_is_computed(
         cached([stored], encoder, PLAIN, seed=0)
     assert not counter.blocks
     assert not (stored.path / "features").exists()
+
+
+@pytest.mark.parametrize("kind", ["joint_position", "joint_delta", "ee_pose", "ee_delta"])
+def test_rows_beside_the_features_are_those_of_the_windows(kind: ActionKind, demos: Any, tmp_path: Path) -> None:
+    robot = demos.embodiment
+    robot = replace(robot, action=Action(kind), policy=replace(robot.policy, observation_horizon=3))
+    sets, paths = [], {}
+    for number in range(2):
+        path = tmp_path / str(number)
+        state, command, ticks = demos.state + number, demos.command + number, np.arange(len(demos.state))
+        episodes = tuple(Episode(e.start, e.stop, 1.0, "reach", "", "", "", "", "") for e in demos.episodes)
+        parts = episodes, {}, {}, state, command, ticks, demos.images, {}, ticks // 12
+        sets.append(Demos(path, robot, fingerprint(robot), *parts))
+        path.mkdir()
+        rows = np.arange(len(state), dtype=np.float32) + 1000 * number
+        np.save(path / "features.npy", rows[:, None, None, None])
+        paths[path] = [path / "features.npy"]
+    plain = Windows(all_episodes(sets))
+    read = Windows(all_episodes(sets), features=CachedFeatures(paths, None))
+    chosen = np.random.default_rng(0).permutation(len(plain))[:50]
+    expected, found = plain.batch(chosen), read.batch(chosen)
+    assert torch.equal(found.state, expected.state)
+    assert torch.equal(found.valid, expected.valid)  # type: ignore[arg-type]
+    torch.testing.assert_close(found.action, expected.action, rtol=0, atol=1e-6)
+    for row, index in zip(found.features["image"].values, chosen, strict=True):
+        number, tick = divmod(int(index), len(demos.state))
+        first = tick - tick % 12
+        assert row.flatten().tolist() == [1000 * number + max(tick - back, first) for back in (2, 1, 0)]
