@@ -30,20 +30,17 @@ class Attention(nn.Module):
         nn.init.xavier_normal_(self.bias_v)
 
     def forward(self, tokens: Tensor, keep: Tensor | None = None) -> Tensor:
-        n = len(tokens)
-        q, k, v = self.project(tokens).chunk(3, dim=-1)
-        k = torch.cat([k, self.bias_k.to(k.dtype).expand(n, -1, -1)], dim=1)
-        v = torch.cat([v, self.bias_v.to(v.dtype).expand(n, -1, -1)], dim=1)
-        attended = attend(self._split(q), self._split(k), self._split(v), keep)
+        n, length, _ = tokens.shape
+        qkv = self.project(tokens).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        learnt = torch.stack([self.bias_k, self.bias_v]).to(qkv.dtype).view(2, 1, self.heads, 1, -1)
+        k, v = torch.cat([qkv[1:], learnt.expand(-1, n, -1, -1, -1)], dim=3)  # also lays them out head by head
+        attended = attend(qkv[0], k, v, keep)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
     def project(self, tokens: Tensor) -> Tensor:
         """Queries, keys and values (N, L, 3 width)."""
         return F.linear(tokens, self.in_proj_weight, self.in_proj_bias)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class MLP(nn.Module):
