@@ -30,7 +30,7 @@ from hpt_ros.recording.metadata import EpisodeMetadata
 
 FULL_S, QUICK_S = 600.0, 20.0
 CPU_GOAL_PERCENT = 15.0
-MEMORY_GOAL_MB = 32.0  # half of what may wait for the disk
+MEMORY_GOAL_MB = 32.0  # an eighth of what may wait for the disk
 _LOAD_BYTES_PER_S = 60e6
 _SPARE_BYTES = 5e9
 _SETTLE_S = 1.0
@@ -201,6 +201,7 @@ def _report(seconds: float, size: int, processes: list[dict[str, Any]], streams:
         ],
         notes=[
             "plain recorder: raw subscriptions, rclpy's executor and the writer of rosbags; lost: numbers missing in its bag",
+            "memory holds what waits for the disk: 56 MB for each second that it pauses",
             "published counts begin with the first recorded message; the last published one must be in the bag",
             "processor time is that of the process (user and system); writing pages out is the kernel's and not in it",
         ],

@@ -157,14 +157,15 @@ class RecorderNode(HptNode):
             self._publish_status()
 
     def _current_warnings(self, now_ns: int) -> list[StreamWarning]:
-        """Of the required streams; one that may begin with the episode counts from its first message there on."""
+        """Of required streams (one that may begin with the episode: from its first message there on) and of the disk."""
         recording = self._session.state == "RECORDING"
         watched = [
             i.monitor
             for i in self._inputs.values()
             if i.required and (not i.awaited or (recording and (i.monitor.last_ns or 0) > self._start_ns))
         ]
-        return [warning for monitor in watched if (warning := monitor.warning(now_ns))]
+        found = [*(monitor.warning(now_ns) for monitor in watched), self._session.disk_warning()]
+        return [warning for warning in found if warning]
 
     def _on_start(self, request: Any, response: Any) -> Any:
         try:

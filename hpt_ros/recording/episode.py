@@ -109,6 +109,11 @@ class EpisodeWriter:
         """Of all messages written."""
         return sum(topic.tally.bytes for topic in self._topics.values())
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Not on the disk yet, but for the chunk that is being filled."""
+        return self._mcap.waiting_bytes
+
     def has_topic(self, topic: str) -> bool:
         """Whether the topic was announced."""
         return topic in self._topics

@@ -14,7 +14,9 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import BusyError, DataError
 from hpt_ros.recording.episode import QUARANTINE, EpisodeWriter
 from hpt_ros.recording.folder import BagsFolder, to_trash
+from hpt_ros.recording.mcap_writer import QUEUE_BYTES, SLOW_DISK_BYTES
 from hpt_ros.recording.metadata import EpisodeMetadata
+from hpt_ros.recording.monitor import StreamWarning
 from hpt_ros.recording.salvage import INTERRUPTED
 from hpt_ros.recording.space import DEFAULT_EPISODE_S, SpaceEstimate
 from hpt_ros.recording.tally import TopicTally
@@ -154,6 +156,14 @@ class RecordingSession:
         path = self.stop(0.0, f"{free / 1e9:.2f} GB were free", DISK_FLOOR, now_ns)
         self.reason = f"the disk is nearly full ({free / 1e9:.2f} GB free): ended and kept {path.name} with score 0"
         return path
+
+    def disk_warning(self) -> StreamWarning | None:
+        """Told while the disk falls behind, before `QUEUE_BYTES` wait and the episode ends."""
+        waiting = self._episode.writer.waiting_bytes if self._episode else 0
+        if waiting < SLOW_DISK_BYTES:
+            return None
+        text = f"disk: slow: {waiting >> 20} MB wait for it, at {QUEUE_BYTES >> 20} MB the episode ends with an error"
+        return StreamWarning("disk", "slow", text)
 
     def note_warning(self, text: str, now_ns: int) -> None:
         """Keep a warning for the metadata of the running episode."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 from collections.abc import Iterator
@@ -168,6 +169,26 @@ def test_a_disk_that_does_not_keep_up_is_a_write_error(session, folder, monkeypa
     (salvage,) = folder.salvage_leftovers()
     assert salvage.path.name == path.name
     assert verify(salvage.path).problems == ()
+
+
+def test_a_disk_that_falls_behind_is_told_before_it_ends_the_episode(session, monkeypatch) -> None:
+    start(session)
+    assert session.disk_warning() is None
+    answer = threading.Event()
+    fdatasync = os.fdatasync
+    monkeypatch.setattr(mcap_writer.os, "fdatasync", lambda file: (answer.wait(), fdatasync(file)))
+    raw = synthetic.joint_state(START_NS, {"a": 0.0}) + bytes(1 << 20)
+    try:
+        for i in range(80):
+            session.write(TOPIC, START_NS + i, raw)
+        warning = session.disk_warning()
+        assert (warning.topic, warning.kind) == ("disk", "slow")
+        assert warning.text.startswith("disk: slow: 80 MB wait for it, at 256 MB")
+        assert session.state == "RECORDING"
+    finally:
+        answer.set()
+    session.stop(1.0, "", "")
+    assert session.disk_warning() is None
 
 
 def test_crossing_the_floor_ends_the_episode_and_keeps_it(folder, monkeypatch) -> None:
