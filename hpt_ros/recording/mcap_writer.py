@@ -28,7 +28,7 @@ from hpt_ros.recording.mcap_records import CHUNK, HEAD, MAGIC, MESSAGE, Op, mapp
 CHUNK_BYTES = 4 << 20
 CHUNK_NS = 1_000_000_000  # a crash costs at most this much of an episode that was not stopped
 QUEUE_BYTES = 256 << 20  # four seconds of two raw 640 x 480 cameras; a disk that stalls for longer is an error
-SLOW_DISK_BYTES = 64 << 20  # so much waits only for a disk that is about to fail the recording
+SLOW_DISK_BYTES = 64 << 20  # a second of them: whoever records is told
 _BURST_BYTES = 32 << 20  # waited for a disk that stalled: then the memory is given back
 _MESSAGE = struct.Struct("<BQHIQQ")
 _ABORT_S = 0.2
