@@ -75,6 +75,8 @@ class Trial:
     def script(self, count: int, aim: str) -> None:
         """One engagement from a random posture, with `count` chunks: most of kind `aim`, until the arm is at its limits."""
         policy = replace(self.embodiment.policy, strategy=_STRATEGIES[self.rng.integers(3)])
+        if policy.strategy == "blend":
+            policy = replace(policy, execute_rows=1)  # every chunk takes over at once
         self._commander = Commander(replace(self.embodiment, policy=policy))
         self._maker = ChunkMaker(self.embodiment, self.rng)
         self._now_ns = _START_NS

@@ -120,6 +120,7 @@ _DEPLOYER = Process(
     {
         "embodiment": "embodiment",
         "strategy": "strategy",
+        "execute_rows": "execute_rows",
         "limits_fraction": "limits_fraction",
         "command_rate_hz": "command_rate_hz",
         "dry_run": "dry_run",
@@ -146,6 +147,7 @@ _SERVED_POLICY = Process(
         "device": "device",
         "camera_sync": "camera_sync",
         "strategy": "strategy",
+        "execute_rows": "execute_rows",
         "rtc": "rtc",
     },
     when="checkpoint",
@@ -228,8 +230,13 @@ LAYOUTS = {
                     "",
                 ),
                 Argument(
+                    "execute_rows",
+                    "rows of a chunk before the next one takes over (receding_horizon, blend); 0: as the embodiment",
+                    "0",
+                ),
+                Argument(
                     "rtc",
-                    "true: chunks go on from the rows that are executed while they are made (strategy blend; head flow or diffusion)",
+                    "true: chunks go on from the rows that are executed while they are made (strategy:=blend execute_rows:=1; head flow or diffusion)",
                     "false",
                 ),
                 Argument("command_rate_hz", "commands per second to the arm; 0: as the embodiment", "0.0"),

@@ -20,6 +20,17 @@ Mean = Callable[[Array, Array], Array]
 """What K chunks want at N times, joints (K, N, J) [rad] with weights (K, N), as one (N, J)."""
 
 
+def weighted_median(values: Array, weights: Array) -> Array:
+    """Of (K, N, ...) with weights (K, N): for each of N one of the K values, that at which half of the weight is reached."""
+    order = values.argsort(axis=0)
+    ordered = np.take_along_axis(values, order, axis=0)
+    weights = np.broadcast_to(weights.reshape(*weights.shape, *[1] * (values.ndim - 2)), values.shape)
+    reached = np.take_along_axis(weights, order, axis=0).cumsum(axis=0)
+    half = (reached >= reached[-1] / 2).argmax(axis=0)
+    median: Array = np.take_along_axis(ordered, half[None], axis=0)[0]
+    return median
+
+
 def linear_mean(values: Array, weights: Array) -> Array:
     """The weighted mean (N, ...) of (K, N, ...), column by column."""
     share = weights / weights.sum(axis=0)
@@ -36,9 +47,9 @@ class Strategy(Protocol):
         """Forget every chunk."""
 
     def join(self, chunk: Chunk, t_ns: int, position: Position) -> Chunk:
-        """The chunk with the joint columns of its rows as they are to be executed from `t_ns` on.
+        """The chunk with its rows as they are to be executed from `t_ns` on.
 
-        Only joints are ever mixed: a gripper width halfway between open and closed is neither.
+        Only joints are ever averaged: a gripper width halfway between open and closed is neither.
         """
 
 
@@ -57,10 +68,9 @@ class RecedingHorizon:
 class Blend:
     """From the motion in force to the new chunk by a smooth weight over `blend_s`."""
 
-    immediate = True
-
-    def __init__(self, blend_s: float, mean: Mean = linear_mean) -> None:
+    def __init__(self, blend_s: float, mean: Mean = linear_mean, immediate: bool = False) -> None:
         self._blend_ns, self._mean = blend_s * 1e9, mean
+        self.immediate = immediate
 
     def reset(self) -> None:
         pass
@@ -80,7 +90,11 @@ class Blend:
 
 
 class TemporalEnsemble:
-    """The mean over all chunks that still say something about a time, weighted by `exp(-decay_per_s * age)`.
+    """The mean over all chunks that still say something about a time, weighted by `exp(-decay_per_s * age)`; of gripper widths
+    the median by the same weights.
+
+    The newest chunk alone would not do for the gripper: one that is made where the hand has just come to rest says "closed" a
+    few rows later, and so does the next one.
 
     Source: Zhao et al., "Learning fine-grained bimanual manipulation with low-cost hardware", section 4.2, whose weights
     favour the oldest chunk: that is a negative `decay_per_s`.
@@ -104,20 +118,22 @@ class TemporalEnsemble:
         if chunk.by_human:
             return chunk
         due_ns, joints = chunk.due_ns, self._joints
-        wanted, weights = [], []
+        wanted, widths, weights = [], [], []
         for other in self._chunks:
             says = (due_ns >= other.due_ns[0]) & (due_ns <= other.due_ns[-1])
             age_s = (chunk.observation_ns - other.observation_ns) * 1e-9
             wanted.append(_at(other, due_ns, joints))
+            widths.append(other.rows[np.maximum(np.searchsorted(other.due_ns, due_ns, side="right") - 1, 0), joints:])
             weights.append(np.exp(-self._decay_per_s * age_s) * says)
-        mean = self._mean(np.array(wanted), np.array(weights))
-        return replace(chunk, rows=np.hstack([mean, chunk.rows[:, joints:]]))
+        share = np.array(weights)
+        mean = self._mean(np.array(wanted), share)
+        return replace(chunk, rows=np.hstack([mean, weighted_median(np.array(widths), share)]))
 
 
 def make_strategy(policy: Policy, joints: int, mean: Mean = linear_mean) -> Strategy:
     """The strategy that an embodiment names; `mean` is how it mixes what chunks want."""
     if policy.strategy == "blend":
-        return Blend(policy.blend_s, mean)
+        return Blend(policy.blend_s, mean, immediate=policy.execute_rows == 1)
     if policy.strategy == "temporal_ensemble":
         return TemporalEnsemble(policy.ensemble_decay_per_s, joints, mean)
     return RecedingHorizon()

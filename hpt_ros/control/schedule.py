@@ -1,7 +1,7 @@
 """Chunks with due times become one continuous reference: positions, velocities and the gripper at any time.
 
-By strategy `receding_horizon` the first `execute_rows` rows of a chunk are executed, then the newest chunk takes over; the
-others of `control/merging.py` let every chunk in as it comes, and so is a person's: he sees what the arm does.
+The first `execute_rows` rows of a chunk are executed, then the newest chunk takes over. A strategy of `control/merging.py` may let
+every chunk in as it comes, and so is a person's: he sees what the arm does.
 """
 
 from __future__ import annotations

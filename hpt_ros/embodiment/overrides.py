@@ -12,7 +12,11 @@ STRATEGIES = ("receding_horizon", "temporal_ensemble", "blend")
 
 
 def overridden(
-    embodiment: Embodiment, strategy: str = "", limits_fraction: float = 1.0, command_rate_hz: float = 0.0
+    embodiment: Embodiment,
+    strategy: str = "",
+    limits_fraction: float = 1.0,
+    command_rate_hz: float = 0.0,
+    execute_rows: int = 0,
 ) -> Embodiment:
     """The embodiment of one run.
 
@@ -20,6 +24,7 @@ def overridden(
         strategy: how chunks follow each other; empty: as the embodiment says.
         limits_fraction: share of the embodiment's own velocity, acceleration and jerk limits, above 0, at most 1.
         command_rate_hz: 0: as the embodiment says.
+        execute_rows: of a chunk, before the next one takes over; 0: as the embodiment says.
 
     Raises:
         ConfigError: a value outside its range.
@@ -28,8 +33,10 @@ def overridden(
     check(0 < limits_fraction <= 1, "limits_fraction", limits_fraction, "above 0, at most 1")
     safety = embodiment.safety
     changes: dict[str, Any] = {}
-    if strategy:
-        changes["policy"] = replace(embodiment.policy, strategy=cast(Any, strategy))
+    policy = embodiment.policy
+    changes["policy"] = replace(
+        policy, strategy=cast(Any, strategy or policy.strategy), execute_rows=execute_rows or policy.execute_rows
+    )
     if command_rate_hz:
         changes["command"] = replace(embodiment.command, rate_hz=command_rate_hz)
     if limits_fraction < 1:

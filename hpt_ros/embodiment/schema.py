@@ -167,8 +167,9 @@ class Action:
 class Policy:
     """Rate of observations and chunk rows [Hz], samples of history, rows per chunk, and how chunks follow each other.
 
-    `receding_horizon` executes `execute_rows` rows before the next chunk takes over; `blend` fades from one chunk to the
-    next over `blend_s`; `temporal_ensemble` averages all chunks with weights `exp(-ensemble_decay_per_s * age)`.
+    `receding_horizon` executes `execute_rows` rows before the next chunk takes over; `blend` does so too, and fades from one
+    chunk to the next over `blend_s` (with `execute_rows: 1` every chunk takes over as it comes); `temporal_ensemble` averages
+    all chunks at every moment with weights `exp(-ensemble_decay_per_s * age)`, and takes the median of their gripper widths.
     """
 
     rate_hz: float

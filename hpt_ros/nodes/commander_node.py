@@ -55,8 +55,8 @@ _SWITCH_INTERVAL_S = 0.0005  # a busy Python thread then delays the control thre
 class CommanderNode(HptNode):
     """Parameters and wiring: joint states, chunks and services -> Commander -> back-ends, /hpt_ros/command, status.
 
-    Parameters: embodiment (preset or file); for one run strategy, limits_fraction, command_rate_hz (see `overridden`);
-    realtime_priority (SCHED_FIFO, 1 to 98; 0: off, -1: as permitted), lock_memory;
+    Parameters: embodiment (preset or file); for one run strategy, execute_rows, limits_fraction, command_rate_hz (see
+    `overridden`); realtime_priority (SCHED_FIFO, 1 to 98; 0: off, -1: as permitted), lock_memory;
     dry_run (nothing is sent to arm and gripper, labels go to /hpt_ros/dry_run/command); timing_file (gets how well the
     control thread kept its deadlines, JSON, at the end; empty: off). The control thread owns the Commander: it takes
     the newest states itself, and whatever the executor's thread receives is handed over in `_inbox` and done at the next tick.
@@ -69,6 +69,7 @@ class CommanderNode(HptNode):
             strategy=self.declare_parameter("strategy", "").value,
             limits_fraction=self.declare_parameter("limits_fraction", 1.0).value,
             command_rate_hz=self.declare_parameter("command_rate_hz", 0.0).value,
+            execute_rows=self.declare_parameter("execute_rows", 0).value,
         )
         self._dry_run = self.declare_parameter("dry_run", False).value
         self._commander = Commander(self.embodiment)

@@ -62,8 +62,8 @@ class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
     fastest here), device, dtype, compile, quantize (see ServingOptions), instruction (of
     policies with language; empty: the only one that the checkpoint knows), save_observations (folder that gets what the
     policy saw, an .npz a tick; empty: off), camera_sync and camera_slop_s (see `CameraBundle`), rtc (chunks go on from the
-    rows that the commander executes meanwhile; with strategy `blend` and a head that can) and strategy (of the commander, if
-    not the embodiment's), autostart.
+    rows that the commander executes meanwhile; with strategy `blend`, execute_rows 1 and a head that can), strategy and execute_rows
+    (of the commander, if not the embodiment's), autostart.
     """
 
     def __init__(self, source: Callable[[Path], PolicySource] = CheckpointSource) -> None:
@@ -154,10 +154,18 @@ class PolicyNode(LifecycleNode, HptNode):  # type: ignore[misc]
 
     def _make_commitment(self) -> Commitment | None:
         rtc = self.declare_parameter("rtc", False).value
-        strategy = overridden(self.embodiment, self.declare_parameter("strategy", "").value).policy.strategy
+        strategy = self.declare_parameter("strategy", "").value
+        rows = self.declare_parameter("execute_rows", 0).value
+        policy = overridden(self.embodiment, strategy, execute_rows=rows).policy
         if not rtc:
             return None
-        check(strategy == "blend", "rtc", f"strategy {strategy}", "strategy blend", "add strategy:=blend")
+        check(
+            policy.strategy == "blend" and policy.execute_rows == 1,
+            "rtc",
+            f"strategy {policy.strategy} with execute_rows {policy.execute_rows}",
+            "strategy blend with execute_rows 1",
+            "add strategy:=blend execute_rows:=1",
+        )
         commitment = Commitment(self.embodiment)
         on_commander = partial(self._on_commander, commitment)
         self.create_subscription(CommanderStatus, "/hpt_ros/commander/status", on_commander, RELIABLE_10)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from hpt_ros.control.chunk import Chunk
-from hpt_ros.control.merging import Blend, RecedingHorizon, Strategy, TemporalEnsemble, make_strategy
+from hpt_ros.control.merging import (
+    Blend,
+    RecedingHorizon,
+    Strategy,
+    TemporalEnsemble,
+    make_strategy,
+    weighted_median,
+)
 from hpt_ros.control.schedule import Schedule
 from hpt_ros.embodiment import load_embodiment
 from hpt_ros.errors import ConfigError
@@ -16,7 +23,13 @@ from hpt_ros.errors import ConfigError
 PERIOD = 100_000_000
 START = 1_000 * PERIOD
 J = 2
-STRATEGIES = [RecedingHorizon(), Blend(0.3), TemporalEnsemble(2.0, J), TemporalEnsemble(-5.0, J)]
+STRATEGIES = [
+    RecedingHorizon(),
+    Blend(0.3),
+    Blend(0.3, immediate=True),
+    TemporalEnsemble(2.0, J),
+    TemporalEnsemble(-5.0, J),
+]
 
 
 def chunk(tick_ns: int, values: list[float], source: str = "policy", gripper: float = 0.08) -> Chunk:
@@ -50,12 +63,59 @@ def test_a_positive_decay_trusts_the_newest_more_and_a_negative_one_the_oldest()
     assert mean(-3.0) < 0.5 == mean(0.0) < mean(3.0)
 
 
-def test_the_gripper_is_the_newest_chunks_never_a_mean() -> None:
+def test_the_gripper_is_never_a_mean() -> None:
     for strategy in STRATEGIES:
         strategy.reset()
         strategy.join(chunk(START, [0.0] * 4, gripper=0.08), START, lambda t: np.zeros(J))
         joined = strategy.join(chunk(START, [1.0] * 4, gripper=0.0), START, lambda t: np.zeros(J))
         assert (joined.rows[:, J] == 0).all()
+
+
+def test_an_ensemble_closes_the_gripper_when_half_of_its_weight_says_so() -> None:
+    """Each chunk says: closed from its fifth row on. Executed one after the other they never close it."""
+    late = np.array([[0.0] * J + [0.08]] * 4 + [[0.0] * J + [0.0]] * 4)
+
+    def widths(decay_per_s: float) -> list[float]:
+        strategy = TemporalEnsemble(decay_per_s, J)
+        for n in range(8):
+            tick_ns = START + n * PERIOD
+            made = replace(chunk(tick_ns, [0.0] * 8), rows=late)
+            joined = strategy.join(made, tick_ns, lambda t: None)
+        return [float(width) for width in joined.rows[:, J]]
+
+    assert widths(0.0)[0] == 0.0, "five of the eight that speak of that time"
+    assert widths(20.0)[0] == 0.08, "the newest alone"
+    assert set(widths(2.0)) == {0.08, 0.0}
+
+
+def test_weighted_median_takes_the_value_at_half_of_the_weight() -> None:
+    values = np.array([[3.0, 3.0], [1.0, 1.0], [2.0, 2.0]])
+    weights = np.array([[1.0, 5.0], [1.0, 1.0], [1.0, 1.0]])
+    assert weighted_median(values, weights).tolist() == [2.0, 3.0]
+    assert weighted_median(values[..., None], weights).tolist() == [[2.0], [3.0]]
+    assert weighted_median(np.empty((3, 2, 0)), weights).shape == (2, 0)
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_blend_executes_its_rows_before_it_fades_unless_every_chunk_takes_over(immediate: bool) -> None:
+    schedule = started(Blend(0.1, immediate=immediate))
+    schedule.offer(chunk(START, [0.0] * 8), START)
+    schedule.sample(START)
+    schedule.offer(chunk(START + PERIOD // 2, [1.0] * 8), START + PERIOD // 2)
+    schedule.sample(START + PERIOD)
+    early = schedule.sample(START + 19 * PERIOD // 10)
+    assert early is not None
+    assert bool((early.position > 0).all()) is immediate, "two rows of the first chunk are due at 2 periods"
+    schedule.sample(START + 2 * PERIOD)
+    late = schedule.sample(START + 4 * PERIOD)
+    assert late is not None
+    assert late.position == pytest.approx([1.0] * J)
+
+
+def test_one_row_to_execute_lets_every_chunk_blend_in() -> None:
+    policy = replace(load_embodiment("sim_panda").policy, strategy="blend")
+    assert not make_strategy(policy, J).immediate
+    assert make_strategy(replace(policy, execute_rows=1), J).immediate
 
 
 def test_a_persons_chunk_is_not_mixed_with_the_policys() -> None:
