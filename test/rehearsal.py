@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 import yaml
+from lateness import Lateness
 
+from hpt_ros.control.horizon import LEAD_TICKS
+from hpt_ros.control.robot_health import MODES
 from hpt_ros.embodiment import Embodiment, embodiment_to, fingerprint, load_embodiment
 
 WAIT_S = 60.0
+ATTEMPTS = 4
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -40,6 +44,7 @@ class Rehearsal:
     def __init__(self, embodiment: Embodiment, namespace: str = "") -> None:
         import rclpy
         from hpt_ros.msg import ActionChunk, CommanderStatus
+        from rcl_interfaces.srv import SetParameters
         from sensor_msgs.msg import JointState
         from std_srvs.srv import Trigger
 
@@ -54,6 +59,7 @@ class Rehearsal:
         self.modes: list[int] = []
         self.target: np.ndarray | None = None
         self.width_m = 0.08
+        self.lateness = Lateness()
         self._positions: dict[str, float] = {}
         self._chunks = self.node.create_publisher(ActionChunk, f"{namespace}/hpt_ros/action_chunk", RELIABLE_10)
         self.node.create_subscription(
@@ -69,6 +75,7 @@ class Rehearsal:
         self._clients: dict[str, Any] = {}
         for name in ("engage", "recover_errors", "reset"):  # a service drops the answer to whom it does not know yet
             self._client(Trigger, self._commander(name))
+        self._client(SetParameters, self._set_parameters)
 
     def _on_status(self, message: Any) -> None:
         self.status = message
@@ -131,6 +138,10 @@ class Rehearsal:
     def _commander(self, name: str) -> str:
         return f"{self.namespace}/hpt_ros/commander/{name}"
 
+    @property
+    def _set_parameters(self) -> str:
+        return f"{self.namespace}/standin_node/set_parameters"
+
     def wish(self, name: str) -> Any:
         """A service of the commander."""
         from std_srvs.srv import Trigger
@@ -145,7 +156,7 @@ class Rehearsal:
         request = SetParameters.Request(
             parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         )
-        answer = self.call(SetParameters, f"{self.namespace}/standin_node/set_parameters", request)
+        answer = self.call(SetParameters, self._set_parameters, request)
         assert all(result.successful for result in answer.results), answer
 
     def engage(self) -> list[str]:
@@ -162,13 +173,40 @@ class Rehearsal:
         return answers
 
     def go(self, target: np.ndarray, view: Callable[[np.ndarray], np.ndarray] = lambda q: q) -> None:
-        """Ask for joints (7,) [rad] until the arm is there, as far as `view` tells."""
-        self.target = target
-        wait_until(
-            lambda: np.abs(view(self.q) - view(target)).max() < 0.02,
-            "arrival",
-            lambda: (self.status.state, self.status.reason, (self.q - target).round(3).tolist()),
-        )
+        """Ask for joints (7,) [rad] until the arm is there, as far as `view` tells.
+
+        The robot must not stop by itself on the way, unless this machine was late by more than the motion in hand: again.
+        """
+        lead_s, seen = LEAD_TICKS / self.embodiment.command.rate_hz, len(self.modes)
+        for _ in range(ATTEMPTS):
+            self.lateness.worst_s = 0.0
+            self.target = target
+            wait_until(
+                lambda: np.abs(view(self.q) - view(target)).max() < 0.02 or self._stopped(seen),
+                "arrival",
+                lambda: (self.status.state, self.status.reason, (self.q - target).round(3).tolist()),
+            )
+            if not self._stopped(seen):
+                return
+            late_s = self.lateness.worst_s + self.status.lateness_max_ms / 1e3
+            assert late_s > lead_s, (
+                f"REFLEX, {self.status.reason!r}, on a machine late by {late_s * 1e3:.0f} ms at most"
+            )
+            self._bring_back()
+            del self.modes[seen:]
+        raise AssertionError(f"the machine is too busy: late by {late_s * 1e3:.0f} ms")
+
+    def _stopped(self, seen: int) -> bool:
+        return MODES.index("REFLEX") in self.modes[seen:]
+
+    def _bring_back(self) -> None:
+        """What a person does after an error of the robot."""
+        self.target = None
+        wait_until(lambda: self.wish("recover_errors").success, "a fault", lambda: self.status.reason)
+        wait_until(lambda: "recovered: errors cleared" in self.status.reason, "recovery", lambda: self.status.reason)
+        wait_until(lambda: self.wish("reset").success, "reset", lambda: self.status.reason)
+        wait_until(lambda: self.modes[-1] == MODES.index("IDLE"), "a robot without error")
+        self.engage()
 
 
 def wait_until(condition: Callable[[], Any], what: str, details: Callable[[], Any] = lambda: "") -> None:
@@ -201,6 +239,7 @@ def rehearse(domain_id: int, embodiment: Embodiment, namespace: str = "") -> Ite
     try:
         yield rehearsal
     finally:
+        rehearsal.lateness.close()
         stop.set()
         thread.join()
         executor.shutdown()

@@ -88,7 +88,7 @@ class Channel:
 
     def _delayed(self, raw: bytes) -> None:
         self._queue.append((time.monotonic() + self._seconds, raw))
-        while self._queue[0][0] <= time.monotonic():
+        while self._queue and self._queue[0][0] <= time.monotonic():
             self._send(self._queue.popleft()[1])
 
     def _reordered(self, raw: bytes) -> None:

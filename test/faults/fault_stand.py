@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import yaml
 from fault_relay import SOURCE
+from lateness import Lateness
 
 from hpt_ros.control.horizon import LEAD_TICKS
 from hpt_ros.control.limits import TABLES
@@ -74,7 +74,7 @@ class Stand:
     """One bring-up for many faults."""
 
     def __init__(self, env: dict[str, str], folder: Path, session: Any) -> None:
-        from hpt_ros.msg import ActionChunk, Command, CommanderStatus
+        from hpt_ros.msg import ActionChunk, Command, CommanderStatus, PolicyStatus
 
         from hpt_ros.nodes.runtime import RELIABLE_10
 
@@ -82,15 +82,18 @@ class Stand:
         self.labels: list[Any] = []
         self.chunks: list[Any] = []
         self.statuses: list[Any] = []
+        self._policy_statuses: list[Any] = []
         self.processes: dict[str, subprocess.Popen[str]] = {}
         for kind, topic, found in (
             (Command, ROBOT.command.record_topic, self.labels),
             (ActionChunk, "/hpt_ros/action_chunk", self.chunks),
             (CommanderStatus, "/hpt_ros/commander/status", self.statuses),
+            (PolicyStatus, "/hpt_ros/policy/status", self._policy_statuses),
         ):
             session.node.create_subscription(kind, topic, found.append, RELIABLE_10)
         self._lateness = Lateness()
         self._source_late_s = 0.0
+        self._began_ns = 0
         self._write_files()
         for name in ("sim", "relay", "commander", "policy"):
             self.start(name)
@@ -236,7 +239,7 @@ class Stand:
                 stop = self._await_stop(mark, seen, good_ns)
             finally:
                 cure()
-            late_s = self._late_s()
+            late_s = self._late_s(stop.decided_ns)
             self.check_limits(mark)
             if stop.took_s <= budget_s + late_s and re.search(reason, stop.reason):
                 decelerates(stop.labels)
@@ -251,20 +254,34 @@ class Stand:
     def _begin_attempt(self) -> None:
         self.fault("joints", "none")
         self._lateness.worst_s = self._source_late_s = 0.0
+        self._began_ns = self._now_ns()
 
-    def _late_s(self) -> float:
-        """What this machine was late by: threads, the control thread, the simulated robot's messages."""
+    def _now_ns(self) -> int:
+        return int(self.session.node.get_clock().now().nanoseconds)
+
+    def _late_s(self, until_ns: int) -> float:
+        """What this machine was late by: threads, the control thread, the simulated robot's messages, the policy."""
         self.fault("joints", "none")  # the relay's answer tells how late the robot's messages were
-        return self._lateness.worst_s + self.status.lateness_max_ms / 1e3 + self._source_late_s
+        policy_late_s = self._policy_late_s(until_ns)
+        return self._lateness.worst_s + self.status.lateness_max_ms / 1e3 + self._source_late_s + policy_late_s
+
+    def _policy_late_s(self, until_ns: int) -> float:
+        """Between two ticks of the attempt, with an observation or without. A policy that the test stops ticks no more."""
+        ticks = [*map(observation_ns, self.chunks), *map(stamp, self._policy_statuses)]
+        ticks = sorted(tick for tick in ticks if self._began_ns <= tick <= until_ns)
+        worst_ns = max((after - before for before, after in pairwise(ticks)), default=0)
+        return max(worst_ns - ROBOT.policy.period_ns, 0) * 1e-9
 
     def _await_stop(self, mark: int, seen: int, good_ns: int) -> Stop:
         def rest() -> bool:
             return self.labels[-1].source == "hold" and not np.any(self.labels[-1].velocity)
 
-        self.session.wait_for("a stop", lambda: self.status.state in ("HOLDING", "FAULT"), WAIT_S)
-        if self.status.state == "HOLDING":
+        def stopped() -> Any:
+            return next((s for s in self.statuses[seen:] if s.state in ("HOLDING", "FAULT")), None)
+
+        end = self.session.wait_for("a stop", stopped, WAIT_S)
+        if end.state == "HOLDING":
             self.session.wait_for("rest", rest, WAIT_S)
-        end = next(s for s in self.statuses[seen:] if s.state in ("HOLDING", "FAULT"))
         first = next(
             (i for i, label in enumerate(self.labels[mark:], mark) if label.source == "hold"), len(self.labels)
         )
@@ -279,12 +296,16 @@ class Stand:
             mark, seen, end_s = len(self.labels), len(self.statuses), time.monotonic() + seconds
             cause()
             self.session.wait_for("the end of the fault", lambda end_s=end_s: time.monotonic() > end_s, WAIT_S)
+            enough = mark + seconds * ROBOT.command.rate_hz / 4
+            self.session.wait_for(
+                "its labels", lambda n=enough: len(self.labels) > n or self.status.state != "RUNNING", WAIT_S
+            )
             cure()
             self.check_limits(mark)
             stops = [s.reason for s in self.statuses[seen:] if s.state != "RUNNING"]
             if not stops:
                 return self.labels[mark:]
-            assert self._late_s() > BUSY_S, f"stopped: {stops}"
+            assert self._late_s(self._now_ns()) > BUSY_S, f"stopped: {stops}"
         pytest.skip(f"the machine is too busy: {stops}")
 
     def check_limits(self, mark: int = 0) -> None:
@@ -292,26 +313,12 @@ class Stand:
         inside_limits(self.labels[max(mark - 3, 0) :])  # a copy: others follow meanwhile
 
 
-class Lateness:
-    """How late a thread wakes up on this machine, at worst."""
-
-    def __init__(self) -> None:
-        self.worst_s = 0.0
-        self._stop = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            due_s = time.monotonic() + 0.01
-            time.sleep(0.01)
-            self.worst_s = max(self.worst_s, time.monotonic() - due_s)
-
-    def close(self) -> None:
-        self._stop.set()
-
-
 def stamp(message: Any) -> int:
     return int(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+
+
+def observation_ns(chunk: Any) -> int:
+    return int(chunk.observation_stamp.sec * 10**9 + chunk.observation_stamp.nanosec)
 
 
 def inside_limits(labels: list[Any]) -> None:

@@ -129,7 +129,7 @@ def test_without_a_task_the_last_one_goes_on_and_without_any_nothing_starts(sess
     pad = run_buttons(session, start)
     with pytest.raises(AssertionError, match="did nothing"):
         _press_once(pad, session)
-    session.start_episode("lift", "lift it", "somebody")
+    session.insist(lambda: session.start_episode("lift", "lift it", "somebody"))
     session.wait_for("RECORDING", lambda: session.latest["recorder"].state == "RECORDING", 20.0)
     pad.press(SUCCESS, lambda s: s.state == "IDLE")
     status = pad.press(START, lambda s: s.state == "RECORDING")

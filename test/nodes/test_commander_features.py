@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_commander_node import HOME, SIM, WAIT_S, Robot, robot, running, wait_until  # noqa: F401
+from test_commander_node import HOME, ROBOT, WAIT_S, Robot, patient, robot, running, wait_until  # noqa: F401
 
 from hpt_ros.embodiment import embodiment_to
 
@@ -53,7 +53,7 @@ def joy(robot: Robot) -> Iterator[Joy]:  # noqa: F811
 
 @pytest.fixture
 def with_button(tmp_path: Path) -> Path:
-    data = embodiment_to(SIM) | {"deadman": {"topic": "/joy", "button": BUTTON, "max_age_s": 1.0}}
+    data = embodiment_to(ROBOT) | {"deadman": {"topic": "/joy", "button": BUTTON, "max_age_s": 1.0}}
     path = tmp_path / "with_button.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
@@ -68,19 +68,22 @@ def test_the_deadman_button_is_held_or_the_arm_is(robot: Robot, start: Start, jo
     robot.target = HOME + 0.4
     wait_until(lambda: robot.status.state == "RUNNING" and robot.speed() > 0.05, "motion")
     joy.pressed = False
-    wait_until(lambda: robot.status.state == "HOLDING", "hold")
-    assert robot.status.reason == "deadman: released"
+    wait_until(lambda: robot.status.state == "HOLDING" and robot.status.reason == "deadman: released", "hold")
     wait_until(lambda: robot.speed() == 0, "rest")
     joy.pressed = True
     wait_until(lambda: robot.wish("resume").success, "resumption")
     wait_until(lambda: robot.status.state == "RUNNING", "running")
     joy.silent = True
-    wait_until(lambda: robot.status.state == "HOLDING", "hold")
-    assert robot.status.reason == "deadman: silent for more than 1000 ms"
+    silent = "deadman: silent for more than 1000 ms"
+    wait_until(lambda: robot.status.state == "HOLDING" and robot.status.reason == silent, "hold")
 
 
-def test_a_second_commander_does_not_start_and_the_status_tells_all(robot: Robot, start: Start) -> None:  # noqa: F811
-    running(robot, start)
+def test_a_second_commander_does_not_start_and_the_status_tells_all(
+    robot: Robot,  # noqa: F811
+    start: Start,
+    patient: Path,  # noqa: F811
+) -> None:
+    running(robot, start, patient)
     second = start("hpt_ros.nodes.commander_node")
     assert second.wait(timeout=WAIT_S) == 7
     assert "another commander of this machine" in second.stdout.read()

@@ -45,11 +45,11 @@ def test_it_is_active_by_itself_and_can_be_stopped_and_started(
         monkeypatch.setenv(name, ros_env[name])
     start("hpt_ros.nodes.policy_node", "-p", f"checkpoint:={checkpoint(tmp_path)}")
     with Session(lambda: None, int(ros_env["ROS_DOMAIN_ID"])) as session:
+        get_state = session.node.create_client(GetState, "/policy_node/get_state")
 
         def state() -> str:
-            client = session.node.create_client(GetState, "/policy_node/get_state")
-            session.wait_for("get_state", client.service_is_ready, WAIT_S)
-            future = client.call_async(GetState.Request())
+            session.wait_for("get_state", get_state.service_is_ready, WAIT_S)
+            future = get_state.call_async(GetState.Request())
             session.wait_for("a state", future.done, WAIT_S)
             label: str = future.result().current_state.label
             return label
