@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from hpt_ros.benchmarks.delay_scene import NOISE_RAD, Chunks, Loop, NaiveAppending, Trial
+from hpt_ros.benchmarks.delay_scene import NOISE_RAD, Chunks, Loop, NaiveAppending, Oracle, Trial
 from hpt_ros.benchmarks.registry import Say
 from hpt_ros.benchmarks.report import BenchReport, Goal
 from hpt_ros.control.limits import TABLES
@@ -38,7 +39,9 @@ def run(quick: bool, say: Say) -> BenchReport:
 def trial(robot: Embodiment, strategy: str, task: str, delay_s: float, seed: int) -> Trial:
     """One closed-loop trial; the same arguments give the same trial."""
     world = World(task, seed, robot.home_rad)
-    return Loop(world, robot, _chunks(robot, strategy), delay_s, seed).run()
+    oracle = Oracle(world, robot.safety.limits, seed)
+    found = Loop(world, robot, _chunks(robot, strategy), oracle, delay_s).run()
+    return replace(found, off_path_m=oracle.off_path_m)
 
 
 def _chunks(robot: Embodiment, strategy: str) -> Chunks:

@@ -1,4 +1,4 @@
-"""What `bench delay` drives: the simulated Panda in virtual time, an oracle that sees late, and naive appending."""
+"""What `bench delay` drives: the simulated Panda in virtual time, a policy that answers late, an oracle as one, and naive appending."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ class Chunks(Protocol):
     def start(self, t_ns: int, position: Array, velocity: Array, gripper_m: float | None) -> None: ...
     def offer(self, chunk: Chunk, now_ns: int) -> None: ...
     def sample(self, t_ns: int) -> Reference | None: ...
+
+
+class Rows(Protocol):
+    """A policy: rows (count, 8) [rad, m] from what it sees of the world now, one a period."""
+
+    def rows(self, world: World, period_s: float, count: int) -> Array: ...
 
 
 class NaiveAppending:
@@ -77,14 +83,16 @@ class Oracle:
         self.way: Plan = plan(world.task.name, world.q, sight(world.cube_m, world.cube_wxyz, world.goal_m), limits)
         self._grid_s = np.arange(0.0, self.way.duration_s + _GRID_S, _GRID_S)
         self._path = self.way.sample(self._grid_s)[:, :7]
-        self.path_m = np.array([forward(q)[:3, 3] for q in self._path[::5]])
+        self._path_m = np.array([forward(q)[:3, 3] for q in self._path[::5]])
+        self.off_path_m: list[float] = []
         self._rng = np.random.default_rng(seed)
         self._at = 0
 
-    def rows(self, q: Array, period_s: float, count: int) -> Array:
-        """Rows (count, 8) [rad, m] from the measured joints."""
+    def rows(self, world: World, period_s: float, count: int) -> Array:
+        """From the measured joints; notes how far from the path the tool is."""
+        self.off_path_m.append(float(np.linalg.norm(self._path_m - world.tcp_m, axis=1).min()))
         ahead = self._path[self._at : self._at + round(_LOOK_AHEAD_S / _GRID_S)]
-        self._at += int(np.linalg.norm(ahead - q, axis=1).argmin())
+        self._at += int(np.linalg.norm(ahead - world.q, axis=1).argmin())
         rows = self.way.rows(float(self._grid_s[self._at]), period_s, count)
         rows[:, :7] += self._rng.normal(0.0, NOISE_RAD, 7)
         return rows
@@ -110,9 +118,8 @@ class Trial:
 class Loop:
     """Arm, controller, limiter and chunks on one virtual clock."""
 
-    def __init__(self, world: World, robot: Embodiment, chunks: Chunks, delay_s: float, seed: int) -> None:
-        self._world, self._robot, self._chunks = world, robot, chunks
-        self._oracle = Oracle(world, robot.safety.limits, seed)
+    def __init__(self, world: World, robot: Embodiment, chunks: Chunks, seer: Rows, delay_s: float) -> None:
+        self._world, self._robot, self._chunks, self._seer = world, robot, chunks, seer
         self._tick_ns, self._delay_ns = round(1e9 / robot.command.rate_hz), round(delay_s * 1e9)
         self._tick_s = self._tick_ns * 1e-9
         self._horizon = Horizon(Limiter(robot.safety, robot.joints.names, self._tick_s))
@@ -143,14 +150,10 @@ class Loop:
         tick_ns = self._now_ns
         while True:
             yield tick_ns, None
-            rows = self._oracle.rows(self._world.q, policy.period_ns * 1e-9, policy.action_horizon)
-            self._trial.off_path_m.append(self._off_path())
+            rows = self._seer.rows(self._world, policy.period_ns * 1e-9, policy.action_horizon)
             chunk = Chunk(self._now_ns, policy.period_ns, self._robot.action_names, rows, "", POLICY)
             yield self._now_ns + self._delay_ns, chunk
             tick_ns += policy.period_ns * max(1, -(-(self._now_ns - tick_ns) // policy.period_ns))
-
-    def _off_path(self) -> float:
-        return float(np.linalg.norm(self._oracle.path_m - self._world.tcp_m, axis=1).min())
 
     def _take(self, chunk: Chunk) -> None:
         if not self._wanting:
