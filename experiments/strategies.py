@@ -102,15 +102,15 @@ def main() -> int:
         robot, runner = loaded.embodiment, PolicyRunner(loaded, threads=1)
         check(not JointRows(robot).takes_poses, "action.kind", robot.action.kind, "joint_position or joint_delta")
         table = Table(
-            "strategy", "rows", "success", "95 %", "median time [s]", title=f"{given.task}: {given.checkpoint}"
+            "strategy", "rows", "success", "95 %", "median time, s", title=f"{given.task}: {given.checkpoint}"
         )
         for way in ways(robot):
-            console.print(f"{way[0]}, {way[1]} rows ...")
             seeds = range(SEED, SEED + given.trials)
             done = [trial(runner, robot, way, given.task, seed, given.delay_ms / 1e3) for seed in seeds]
             times_s = [t.elapsed_s for t in done if t.success]
             low, high = wilson_interval(len(times_s), len(done))
             took = f"{np.median(times_s):.1f}" if times_s else "-"
+            console.print(f"{way[0]}, {way[1]} rows: {len(times_s)} of {len(done)}")
             table.add_row(way[0], str(way[1]), f"{len(times_s)} of {len(done)}", f"{low:.0%} to {high:.0%}", took)
         console.print(table)
     except HptRosError as error:
