@@ -31,12 +31,11 @@ def overridden(
     """
     check(strategy in ("", *STRATEGIES), "strategy", strategy, f"one of {', '.join(STRATEGIES)}, or empty")
     check(0 < limits_fraction <= 1, "limits_fraction", limits_fraction, "above 0, at most 1")
-    safety = embodiment.safety
-    changes: dict[str, Any] = {}
-    policy = embodiment.policy
-    changes["policy"] = replace(
+    policy, safety = embodiment.policy, embodiment.safety
+    policy = replace(
         policy, strategy=cast(Any, strategy or policy.strategy), execute_rows=execute_rows or policy.execute_rows
     )
+    changes: dict[str, Any] = {"policy": policy}
     if command_rate_hz:
         changes["command"] = replace(embodiment.command, rate_hz=command_rate_hz)
     if limits_fraction < 1:
