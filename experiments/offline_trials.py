@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.embodiment import Embodiment
 from hpt_ros.evaluation.report import Evaluation, write_summary
 from hpt_ros.evaluation.trials import Trial, TrialLog
 from hpt_ros.model import PolicyRunner, load_checkpoint
@@ -28,6 +30,21 @@ class OfflinePlan:
     trials: int
     seed: int
     variation: str = "none"
+
+
+class Network:
+    """A checkpoint that is fed without ROS; its history begins with the first sample repeated."""
+
+    def __init__(self, runner: PolicyRunner, robot: Embodiment) -> None:
+        self._runner, self._cameras = runner, robot.cameras
+        self._seen: deque[tuple[NDArray[np.float32], dict[str, Any]]] = deque(maxlen=robot.policy.observation_horizon)
+
+    def act(self, state: NDArray[np.float32], images: dict[str, Any]) -> NDArray[np.floating]:
+        """The chunk (rows, P) of the state (8,) and the images that the cameras give now."""
+        sample = state, {camera.name: fitted(images[camera.name], camera) for camera in self._cameras}
+        self._seen.extend([sample] * max(1, (self._seen.maxlen or 1) - len(self._seen)))
+        frames = {camera.name: np.stack([views[camera.name] for _, views in self._seen]) for camera in self._cameras}
+        return self._runner.act(Observation(0, np.stack([state for state, _ in self._seen]), frames, {}))
 
 
 def offline_trials(checkpoint: Path, out: Path, plan: OfflinePlan) -> None:
@@ -52,12 +69,11 @@ def offline_trials(checkpoint: Path, out: Path, plan: OfflinePlan) -> None:
 
 
 def _trial(runner: PolicyRunner, weights: str, scene: OfflineScene, seed: int, index: int) -> Trial:
-    embodiment, latency_ms = scene.embodiment, list[float]()
+    network, latency_ms = Network(runner, scene.embodiment), list[float]()
 
     def act(state: NDArray[np.float32], images: dict[str, Any]) -> NDArray[np.floating]:
         began = time.perf_counter()
-        frames = {camera.name: fitted(images[camera.name], camera)[None] for camera in embodiment.cameras}
-        chunk = runner.act(Observation(0, state[None], frames, {}))
+        chunk = network.act(state, images)
         latency_ms.append((time.perf_counter() - began) * 1e3)
         return chunk
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from experiments.offline_trials import Network
 from hpt_ros.benchmarks.delay_scene import Loop, Trial
 from hpt_ros.cli.output import console
 from hpt_ros.configuration import check
@@ -29,8 +28,6 @@ from hpt_ros.model import PolicyRunner, load_checkpoint
 from hpt_ros.sim.cameras import DEFAULT_SIZE_PX, Renderer
 from hpt_ros.sim.tasks import TASKS
 from hpt_ros.sim.world import World
-from hpt_ros.streams import Observation
-from hpt_ros.streams.decode import fitted
 
 SEED = 2_000_000  # of the scenes, as in the proof run
 FEW_ROWS = 4
@@ -39,28 +36,17 @@ Way = tuple[str, int]
 
 
 @dataclass
-class Network:
-    """A checkpoint that looks at a world through its cameras; the history begins with the first sample repeated."""
+class Sight:
+    """A network that looks at a world through its cameras."""
 
-    runner: PolicyRunner
-    robot: Embodiment
+    network: Network
     renderer: Renderer
-
-    def __post_init__(self) -> None:
-        self._seen: deque[tuple[NDArray[np.float32], dict[str, Any]]] = deque(
-            maxlen=self.robot.policy.observation_horizon
-        )
+    cameras: list[str]
 
     def rows(self, world: World, period_s: float, count: int) -> NDArray[np.float64]:
-        """The chunk of the newest observation."""
-        images = self.renderer.render(world.snapshot(), [camera.name for camera in self.robot.cameras])
-        views = {camera.name: fitted(images[camera.name], camera) for camera in self.robot.cameras}
-        self._seen.append((world.state, views))
-        while len(self._seen) < self.robot.policy.observation_horizon:
-            self._seen.append((world.state, views))
-        frames = {name: np.stack([seen[name] for _, seen in self._seen]) for name in views}
-        state = np.stack([state for state, _ in self._seen])
-        return self.runner.act(Observation(0, state, frames, {})).astype(np.float64)
+        """The chunk of what is seen now."""
+        images = self.renderer.render(world.snapshot(), self.cameras)
+        return self.network.act(world.state, images).astype(np.float64)
 
 
 def ways(robot: Embodiment) -> list[Way]:
@@ -84,7 +70,8 @@ def trial(runner: PolicyRunner, robot: Embodiment, way: Way, task: str, seed: in
     runner.seed(seed)
     try:
         schedule = Schedule(joints, policy.execute_rows, make_strategy(policy, joints))
-        return Loop(world, robot, schedule, Network(runner, robot, renderer), delay_s).run()
+        sight = Sight(Network(runner, robot), renderer, [camera.name for camera in robot.cameras])
+        return Loop(world, robot, schedule, sight, delay_s).run()
     finally:
         renderer.close()
 

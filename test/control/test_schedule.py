@@ -116,7 +116,9 @@ steps = st.lists(
 )
 
 
-@pytest.mark.parametrize("strategy", [RecedingHorizon(), Blend(0.2), TemporalEnsemble(1.0, J)])
+@pytest.mark.parametrize(
+    "strategy", [RecedingHorizon(), Blend(0.2), Blend(0.2, immediate=True), TemporalEnsemble(1.0, J)]
+)
 @given(script=steps)
 @settings(max_examples=60, deadline=None)
 def test_take_over_never_jumps(strategy: Strategy, script: list) -> None:

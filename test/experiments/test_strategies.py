@@ -13,6 +13,7 @@ import torch
 pytest.importorskip("mujoco", reason="needs the simulator (make setup installs it)")
 
 from experiments import strategies
+from experiments.offline_trials import Network
 from hpt_ros.embodiment import Embodiment, load_embodiment
 from hpt_ros.model import HPTPolicy, PolicyConfig, save_checkpoint
 from hpt_ros.sim.tasks import TASKS
@@ -52,9 +53,7 @@ def test_the_history_begins_with_the_first_sample_repeated() -> None:
     robot = load_embodiment("sim_panda")
     robot = replace(robot, policy=replace(robot.policy, observation_horizon=3), cameras=())
     runner = SimpleNamespace(act=lambda observation: seen.append(observation.state) or np.zeros((1, 8)))
-    renderer = SimpleNamespace(render=lambda snapshot, names: {})
-    network = strategies.Network(runner, robot, renderer)
+    network = Network(runner, robot)
     for value in (1.0, 2.0):
-        world = SimpleNamespace(state=np.full(8, value, np.float32), snapshot=lambda: None)
-        network.rows(world, 0.1, 1)
+        network.act(np.full(8, value, np.float32), {})
     assert [state[:, 0].tolist() for state in seen] == [[1, 1, 1], [1, 1, 2]]
